@@ -1,0 +1,530 @@
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    Attempt, AttemptId, Decision, Epoch, FailReason, Hold, HoldState, OrderId, Phase, Quantity,
+    SaleChange, SaleRef, StockEvent, Timestamp, UserId, Window,
+};
+
+/// The stock of one sale: who holds units, and how many are left. The one definition of the rules
+/// of admission.
+///
+/// Every unit that was ever put in is available, reserved or sold, and a user holds at most one
+/// attempt. Users who were refused leave no trace. Time never runs backwards: a moment earlier
+/// than the last one seen counts as the last one seen.
+///
+/// ```
+/// use flashsale_core::domain::{
+///     AttemptId, Epoch, Ledger, Phase, ProductId, Quantity, Reservation, ReserveOutcome, SaleId,
+///     SaleRef, StockSnapshot, Timestamp, UserId, Window,
+/// };
+/// let sale = SaleRef { id: SaleId::new(1)?, product: ProductId::new(1)?, epoch: Epoch::FIRST };
+/// let window = Window { start: Timestamp::from_millis(0), end: Timestamp::from_millis(100) };
+/// let mut ledger = Ledger::open(sale, StockSnapshot {
+///     window, phase: Phase::Open, version: 1, remaining: 1, buyers: vec![],
+/// });
+/// let mut buy = |user: &str, id: u128| {
+///     let reservation = Reservation {
+///         attempt: AttemptId::from_uuid(uuid::Uuid::from_u128(id)),
+///         user: UserId::new(user).expect("visible ASCII"),
+///         quantity: Quantity::ONE,
+///     };
+///     ledger.reserve(sale.epoch, &reservation, Timestamp::from_millis(5))
+/// };
+/// assert!(matches!(buy("ann", 1), ReserveOutcome::Reserved(_)));
+/// assert!(matches!(buy("ann", 2), ReserveOutcome::Held(hold) if hold.attempt.as_uuid().as_u128() == 1));
+/// assert_eq!(buy("bob", 3), ReserveOutcome::SoldOut);
+/// # Ok::<(), flashsale_core::domain::InvalidId>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    sale: SaleRef,
+    window: Window,
+    phase: Phase,
+    version: u64,
+    seq: u64,
+    available: u64,
+    reserved: u64,
+    sold: u64,
+    clock: Timestamp,
+    holds: HashMap<UserId, Hold>,
+    /// The holds that are not decided, by seq.
+    undecided: BTreeMap<u64, UserId>,
+}
+
+/// What a sale's stock starts from: the order repository's books, or a new sale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StockSnapshot {
+    /// When the sale sells.
+    pub window: Window,
+    /// The phase to start in.
+    pub phase: Phase,
+    /// The sale's version that this snapshot shows.
+    pub version: u64,
+    /// Units not sold.
+    pub remaining: u64,
+    /// Who has bought.
+    pub buyers: Vec<Buyer>,
+}
+
+/// A user who has bought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buyer {
+    /// The user.
+    pub user: UserId,
+    /// The attempt that became the order.
+    pub attempt: AttemptId,
+    /// Its units.
+    pub quantity: Quantity,
+    /// The order.
+    pub order: OrderId,
+    /// When the units were taken.
+    pub reserved_at: Timestamp,
+}
+
+/// A wish to take units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// A fresh id; the same one again when the wish is repeated after an unknown effect.
+    pub attempt: AttemptId,
+    /// Who wants to buy.
+    pub user: UserId,
+    /// How many units; all or none.
+    pub quantity: Quantity,
+}
+
+/// What became of a [`Reservation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReserveOutcome {
+    /// The units are taken for this attempt, and the attempt is recorded, in one step.
+    Reserved(Attempt),
+    /// The store is the arbiter too and has decided in the same step: the user has bought.
+    Sold(Attempt, OrderId),
+    /// The user holds units of this sale already; nothing was taken.
+    Held(Hold),
+    /// Fewer units are left than were asked for; the user is not marked.
+    SoldOut,
+    /// The sale has not started.
+    NotStarted {
+        /// When it does.
+        starts_at: Timestamp,
+    },
+    /// The sale is over.
+    Ended,
+    /// The shop has paused the sale.
+    Paused,
+    /// The stock is being rebuilt, or the caller acts for an older epoch; ask again later.
+    Recovering,
+    /// The store does not know the sale; it has to be opened first.
+    NotLoaded,
+}
+
+/// A decision on its way into the stock store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Who tried.
+    pub user: UserId,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its units.
+    pub quantity: Quantity,
+    /// When its units were taken.
+    pub reserved_at: Timestamp,
+    /// What was decided.
+    pub decision: Decision,
+}
+
+/// What a [`Settlement`] did to the stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SettleOutcome {
+    /// Reserved units became sold.
+    Confirmed,
+    /// Reserved units became available; the user may try again.
+    Released,
+    /// Reserved units never existed in the order repository and are gone; the user may try again.
+    Voided,
+    /// The hold now stands for the order that the user keeps.
+    Merged,
+    /// The hold of another attempt of this user now stands for this order.
+    Adopted,
+    /// The store had lost the hold; the units were taken now.
+    Healed,
+    /// The store had lost the hold and has no units for it: its stock is wrong and it has stopped
+    /// selling until it is opened under a new epoch.
+    Drift,
+    /// Settled before, or not this store's concern; nothing changed.
+    Unchanged,
+}
+
+/// What became of an attempt to open a sale's stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OpenOutcome {
+    /// The stock now is the snapshot.
+    Opened,
+    /// It was opened under this epoch before; nothing changed.
+    AlreadyOpen,
+    /// It is open under a newer epoch; nothing changed.
+    Stale(Epoch),
+}
+
+/// What became of a [`StockEvent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ApplyOutcome {
+    /// The change is made.
+    Applied,
+    /// It was made before; nothing changed.
+    Stale,
+    /// A change before it is missing; nothing changed.
+    Gap {
+        /// The version to apply next.
+        expected: u64,
+    },
+    /// The store does not know the sale.
+    NotLoaded,
+}
+
+/// A sale's stock at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Levels {
+    /// The generation of the stock.
+    pub epoch: Epoch,
+    /// Grows with every reservation and release.
+    pub seq: u64,
+    /// The last change applied.
+    pub version: u64,
+    /// What the store lets happen.
+    pub phase: Phase,
+    /// Units to be had.
+    pub available: u64,
+    /// Units of attempts that are not decided.
+    pub reserved: u64,
+    /// Units bought.
+    pub sold: u64,
+    /// Attempts that are not decided.
+    pub undecided: u64,
+    /// Attempts that the queue does not have yet.
+    pub unlogged: u64,
+    /// When the oldest undecided attempt took its units.
+    pub oldest_reserved_at: Option<Timestamp>,
+}
+
+impl Ledger {
+    /// The stock that the snapshot describes. Buyers count as sold, everything else as available.
+    pub fn open(sale: SaleRef, snapshot: StockSnapshot) -> Self {
+        let holds: HashMap<_, _> = snapshot
+            .buyers
+            .into_iter()
+            .map(|buyer| {
+                let hold = Hold {
+                    attempt: buyer.attempt,
+                    quantity: buyer.quantity,
+                    epoch: sale.epoch,
+                    seq: 0,
+                    reserved_at: buyer.reserved_at,
+                    state: HoldState::Sold(buyer.order),
+                };
+                (buyer.user, hold)
+            })
+            .collect();
+        Self {
+            sale,
+            window: snapshot.window,
+            phase: snapshot.phase,
+            version: snapshot.version,
+            seq: 0,
+            available: snapshot.remaining,
+            reserved: 0,
+            sold: holds.values().map(|hold| hold.quantity.units()).sum(),
+            clock: Timestamp::default(),
+            holds,
+            undecided: BTreeMap::new(),
+        }
+    }
+
+    /// Puts back an attempt that took its units before a restart, as undecided.
+    ///
+    /// Returns whether it was put back: not if its user holds units already, or if the units are
+    /// not there.
+    pub fn restore(&mut self, attempt: &Attempt, logged: bool) -> bool {
+        let units = attempt.quantity.units();
+        if self.available < units || self.holds.contains_key(&attempt.user) {
+            return false;
+        }
+        self.seq = self.seq.max(attempt.seq);
+        self.clock = self.clock.max(attempt.reserved_at);
+        self.available -= units;
+        self.reserved += units;
+        self.undecided.insert(attempt.seq, attempt.user.clone());
+        let hold = Hold {
+            attempt: attempt.id,
+            quantity: attempt.quantity,
+            epoch: attempt.epoch,
+            seq: attempt.seq,
+            reserved_at: attempt.reserved_at,
+            state: HoldState::Reserved { logged },
+        };
+        self.holds.insert(attempt.user.clone(), hold);
+        true
+    }
+
+    /// Takes units for a user who has none, if the sale sells at `now` to callers of `epoch`.
+    ///
+    /// Checked in this order, first match answers: epoch, the user's hold, phase, window, stock.
+    pub fn reserve(&mut self, epoch: Epoch, wish: &Reservation, now: Timestamp) -> ReserveOutcome {
+        if epoch != self.sale.epoch {
+            return ReserveOutcome::Recovering;
+        }
+        if let Some(hold) = self.holds.get(&wish.user) {
+            return ReserveOutcome::Held(hold.clone());
+        }
+        match self.phase {
+            Phase::Open => {}
+            Phase::Paused => return ReserveOutcome::Paused,
+            Phase::Closed => return ReserveOutcome::Ended,
+            Phase::Scheduled | Phase::Recovering => return ReserveOutcome::Recovering,
+        }
+        let now = self.clock.max(now);
+        if now < self.window.start {
+            return ReserveOutcome::NotStarted {
+                starts_at: self.window.start,
+            };
+        }
+        if now >= self.window.end {
+            return ReserveOutcome::Ended;
+        }
+        let units = wish.quantity.units();
+        if self.available < units {
+            return ReserveOutcome::SoldOut;
+        }
+        self.clock = now;
+        self.seq += 1;
+        let attempt = Attempt {
+            id: wish.attempt,
+            sale: self.sale.id,
+            product: self.sale.product,
+            user: wish.user.clone(),
+            quantity: wish.quantity,
+            epoch: self.sale.epoch,
+            seq: self.seq,
+            reserved_at: now,
+        };
+        let restored = self.restore(&attempt, false);
+        debug_assert!(restored, "stock and hold were checked above");
+        ReserveOutcome::Reserved(attempt)
+    }
+
+    /// Notes that the attempt queue has the attempt. Says whether that was news.
+    pub fn acknowledge(&mut self, user: &UserId, attempt: AttemptId) -> bool {
+        match self.holds.get_mut(user) {
+            Some(hold) if hold.attempt == attempt => match &mut hold.state {
+                HoldState::Reserved { logged } => !std::mem::replace(logged, true),
+                HoldState::Sold(_) => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Mirrors a decision of the order repository. Units become available only through a decision
+    /// that says so; settling twice changes nothing.
+    pub fn settle(&mut self, settlement: &Settlement) -> SettleOutcome {
+        let Settlement {
+            user,
+            attempt,
+            quantity,
+            decision,
+            ..
+        } = settlement;
+        let undecided_same = match self.holds.get(user) {
+            Some(hold) if matches!(hold.state, HoldState::Reserved { .. }) => {
+                Some(hold.attempt == *attempt)
+            }
+            Some(_) => return SettleOutcome::Unchanged,
+            None => None,
+        };
+        match (*decision, undecided_same) {
+            (Decision::Success(order), Some(same)) => {
+                self.sell(user, *attempt, *quantity, order);
+                if same {
+                    SettleOutcome::Confirmed
+                } else {
+                    SettleOutcome::Adopted
+                }
+            }
+            (Decision::Success(order), None) => self.heal(settlement, order),
+            (Decision::Failed(FailReason::Duplicate(kept)), Some(true)) => {
+                self.sell(user, kept.attempt, kept.quantity, kept.order);
+                SettleOutcome::Merged
+            }
+            (Decision::Failed(FailReason::NoStock), Some(true)) => {
+                self.unmark(user);
+                SettleOutcome::Voided
+            }
+            (
+                Decision::Failed(
+                    FailReason::StaleEpoch | FailReason::Cancelled | FailReason::Expired,
+                ),
+                Some(true),
+            ) => {
+                self.available += self.unmark(user);
+                self.seq += 1;
+                SettleOutcome::Released
+            }
+            (Decision::Failed(_), _) => SettleOutcome::Unchanged,
+        }
+    }
+
+    /// Takes back an attempt whose record could not be kept, as if it had never been.
+    ///
+    /// Only for a store that has told nobody about the attempt. Says whether there was one.
+    pub fn undo(&mut self, user: &UserId, attempt: AttemptId) -> bool {
+        match self.holds.get(user) {
+            Some(hold) if hold.attempt == attempt => {
+                let sold = matches!(hold.state, HoldState::Sold(_));
+                let units = hold.quantity.units();
+                if sold {
+                    self.sold -= units;
+                    self.available += units;
+                    self.holds.remove(user);
+                } else {
+                    self.available += self.unmark(user);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Makes a change that the shop has made, if it is the next one.
+    pub fn apply(&mut self, event: &StockEvent) -> ApplyOutcome {
+        let expected = self.version + 1;
+        if event.version < expected {
+            return ApplyOutcome::Stale;
+        }
+        if event.version > expected {
+            return ApplyOutcome::Gap { expected };
+        }
+        self.version = event.version;
+        let fenced = self.phase == Phase::Recovering;
+        match event.change {
+            SaleChange::Restock(units) => {
+                self.available += units;
+                self.seq += 1;
+            }
+            SaleChange::Close => self.phase = Phase::Closed,
+            SaleChange::Pause if !fenced => self.phase = Phase::Paused,
+            SaleChange::Resume if !fenced => self.phase = Phase::Open,
+            SaleChange::Pause | SaleChange::Resume => {}
+        }
+        ApplyOutcome::Applied
+    }
+
+    /// Stops selling for callers of older epochs; until [`Ledger::open`] nobody buys.
+    ///
+    /// Says whether `epoch` is now the ledger's: not if the ledger is at a newer one.
+    pub fn fence(&mut self, epoch: Epoch) -> bool {
+        if epoch < self.sale.epoch {
+            return false;
+        }
+        if epoch > self.sale.epoch {
+            self.sale.epoch = epoch;
+            self.phase = Phase::Recovering;
+        }
+        true
+    }
+
+    /// What the user holds.
+    pub fn hold(&self, user: &UserId) -> Option<&Hold> {
+        self.holds.get(user)
+    }
+
+    /// The oldest undecided attempts taken at or before `before`, `max` at most; only those that
+    /// the queue does not have, if `unlogged_only`.
+    pub fn undecided(&self, before: Timestamp, unlogged_only: bool, max: usize) -> Vec<Attempt> {
+        self.undecided
+            .values()
+            .filter_map(|user| self.holds.get_key_value(user))
+            .take_while(|(_, hold)| hold.reserved_at <= before)
+            .filter(|(_, hold)| {
+                !unlogged_only || hold.state == HoldState::Reserved { logged: false }
+            })
+            .take(max)
+            .map(|(user, hold)| hold.to_attempt(self.sale.id, self.sale.product, user.clone()))
+            .collect()
+    }
+
+    /// The stock at this moment.
+    pub fn levels(&self) -> Levels {
+        let undecided = || {
+            self.undecided
+                .values()
+                .filter_map(|user| self.holds.get(user))
+        };
+        Levels {
+            epoch: self.sale.epoch,
+            seq: self.seq,
+            version: self.version,
+            phase: self.phase,
+            available: self.available,
+            reserved: self.reserved,
+            sold: self.sold,
+            undecided: self.undecided.len() as u64,
+            unlogged: undecided()
+                .filter(|hold| hold.state == HoldState::Reserved { logged: false })
+                .count() as u64,
+            oldest_reserved_at: undecided().next().map(|hold| hold.reserved_at),
+        }
+    }
+
+    /// The sale, with the epoch that this ledger sells under.
+    pub fn sale(&self) -> SaleRef {
+        self.sale
+    }
+
+    /// Turns a user's undecided hold into a sold one of `attempt`.
+    fn sell(&mut self, user: &UserId, attempt: AttemptId, quantity: Quantity, order: OrderId) {
+        let Some(hold) = self.holds.get_mut(user) else {
+            return;
+        };
+        let (held, sold) = (hold.quantity.units(), quantity.units());
+        self.undecided.remove(&hold.seq);
+        hold.attempt = attempt;
+        hold.quantity = quantity;
+        hold.state = HoldState::Sold(order);
+        self.reserved -= held;
+        self.sold += sold;
+        self.available = (self.available + held).saturating_sub(sold);
+    }
+
+    /// Takes the units of an order whose hold was lost, or stops selling if there are none.
+    fn heal(&mut self, settlement: &Settlement, order: OrderId) -> SettleOutcome {
+        let units = settlement.quantity.units();
+        if self.available < units {
+            self.phase = Phase::Recovering;
+            return SettleOutcome::Drift;
+        }
+        let Entry::Vacant(slot) = self.holds.entry(settlement.user.clone()) else {
+            return SettleOutcome::Unchanged;
+        };
+        slot.insert(Hold {
+            attempt: settlement.attempt,
+            quantity: settlement.quantity,
+            epoch: self.sale.epoch,
+            seq: self.seq,
+            reserved_at: settlement.reserved_at,
+            state: HoldState::Sold(order),
+        });
+        self.available -= units;
+        self.sold += units;
+        SettleOutcome::Healed
+    }
+
+    /// Forgets a user's undecided hold and returns its units.
+    fn unmark(&mut self, user: &UserId) -> u64 {
+        let Some(hold) = self.holds.remove(user) else {
+            return 0;
+        };
+        self.undecided.remove(&hold.seq);
+        self.reserved -= hold.quantity.units();
+        hold.quantity.units()
+    }
+}

@@ -1,0 +1,64 @@
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::domain::Attempt;
+use crate::error::PortError;
+
+/// Carries accepted attempts to the workers, at least once.
+///
+/// Attempts of one user arrive in the order they were published in; nothing else is ordered.
+#[async_trait]
+pub trait AttemptQueue: Debug + Send + Sync + 'static {
+    /// Hands attempts over, one outcome per attempt, in order.
+    ///
+    /// Waits a bounded time that the adapter states. Publishing an attempt twice is harmless.
+    async fn publish(&self, attempts: &[Attempt]) -> Result<Vec<Published>, PortError>;
+
+    /// Joins a group of readers. Every attempt goes to one reader of each group, and comes again
+    /// if that reader goes away before it has committed. A group that is new starts at the oldest
+    /// attempt that is kept.
+    async fn subscribe(&self, group: &str) -> Result<Box<dyn AttemptReader>, PortError>;
+}
+
+/// One reader of an [`AttemptQueue`].
+#[async_trait]
+pub trait AttemptReader: Debug + Send + 'static {
+    /// The next attempts, `max` at most. Waits until there is one, but not longer than `wait_ms`
+    /// milliseconds; returns none then.
+    ///
+    /// Dropping the call loses nothing. What cannot be decoded comes out as such, once.
+    async fn poll(&mut self, max: usize, wait_ms: u64) -> Result<Vec<Delivery>, PortError>;
+
+    /// Marks everything polled so far as done for this group.
+    async fn commit(&mut self) -> Result<(), PortError>;
+}
+
+/// Whether the queue has an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Published {
+    /// It has, durably.
+    Logged,
+    /// Not known; it may have. Publish again later.
+    Unconfirmed,
+}
+
+/// An item that comes out of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// An attempt.
+    Attempt(Attempt),
+    /// Something that is not an attempt of ours.
+    Undecodable(Undecodable),
+}
+
+/// An item that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Where it stands in the queue, in the queue's own words.
+    pub position: String,
+    /// The item as it came.
+    pub payload: Vec<u8>,
+    /// What is wrong with it.
+    pub problem: String,
+}

@@ -1,0 +1,27 @@
+//! What the engine does, written against the [`ports`](crate::ports).
+//!
+//! [`FlashSaleService`] serves buyers, [`AuthService`] knows them, [`SaleService`] is the shop's
+//! side, [`Worker`] turns attempts into orders, [`Repair`] finishes what was left undone, and
+//! [`Auditor`] accounts for every unit. None of them waits, sleeps or spawns: whoever runs them does.
+
+mod auditor;
+mod auth;
+mod catalogue;
+mod flash_sale;
+mod repair;
+mod sales;
+mod settling;
+mod worker;
+
+pub use auditor::{Account, Auditor, Finding, Verdict};
+pub use auth::{
+    AuthService, Field, LoginOutcome, LoginSuccess, RegisterOutcome, Registration,
+    RegistrationInvalid,
+};
+pub use catalogue::Catalogue;
+pub use flash_sale::{
+    Acceptance, AttemptOutcome, Durability, FlashSalePorts, FlashSaleService, Standing,
+};
+pub use repair::{Repair, RepairLimits, Repaired};
+pub use sales::{ChangeSaleOutcome, Readiness, SaleService, SaleView};
+pub use worker::{Step, Worker, WorkerPorts};

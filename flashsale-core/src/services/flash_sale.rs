@@ -1,0 +1,243 @@
+use std::sync::Arc;
+
+use crate::domain::{
+    Attempt, AttemptId, Decision, Hold, HoldState, OrderStatus, Phase, ProductId, Quantity,
+    Reservation, ReserveOutcome, Sale, SaleId, SaleStatus, Timestamp, UserId,
+};
+use crate::error::PortError;
+use crate::ports::{
+    AttemptQueue, Clock, IdSource, Metric, Published, Recorder, StockStore, StockStoreExt,
+};
+
+use super::Catalogue;
+
+/// Serves buyers: takes their attempts and tells them how things stand.
+#[derive(Clone, Debug)]
+pub struct FlashSaleService {
+    ports: FlashSalePorts,
+}
+
+/// What a [`FlashSaleService`] works with.
+#[derive(Clone, Debug)]
+pub struct FlashSalePorts {
+    /// The sales.
+    pub catalogue: Arc<Catalogue>,
+    /// Admits attempts.
+    pub stock: Arc<dyn StockStore>,
+    /// Carries them to the workers.
+    pub queue: Arc<dyn AttemptQueue>,
+    /// For what is shown to buyers; the stock store judges windows by its own clock.
+    pub clock: Arc<dyn Clock>,
+    /// Names new attempts.
+    pub ids: Arc<dyn IdSource>,
+    /// Counts the answers.
+    pub recorder: Arc<dyn Recorder>,
+}
+
+/// The answer to an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// The attempt is kept and gets, or has, a final result.
+    Accepted(Acceptance),
+    /// No unit is left; one may come back.
+    SoldOut,
+    /// The sale has not started.
+    NotStarted {
+        /// When it does.
+        starts_at: Timestamp,
+    },
+    /// The sale is over.
+    Ended,
+    /// The shop has paused the sale.
+    Paused,
+    /// The sale is being made ready or its stock rebuilt; ask again in a second or two.
+    Recovering,
+    /// There is no such sale.
+    UnknownSale,
+}
+
+/// An attempt that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The attempt; the same on every retry of this user.
+    pub attempt: AttemptId,
+    /// The sale.
+    pub sale: SaleId,
+    /// What it sells.
+    pub product: ProductId,
+    /// [`Pending`](OrderStatus::Pending) or [`Success`](OrderStatus::Success).
+    pub status: OrderStatus,
+    /// What keeps the attempt.
+    pub durability: Durability,
+}
+
+/// What keeps an accepted attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// The attempt queue or the order repository has it.
+    Logged,
+    /// The stock store has it, with its units; the queue gets it later.
+    Reserved,
+}
+
+/// How a user stands with a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Standing {
+    /// The result; [`Pending`](OrderStatus::Pending) as long as there is none.
+    pub status: OrderStatus,
+    /// Whether the user has an attempt at all.
+    pub attempted: bool,
+}
+
+impl FlashSaleService {
+    /// A service over these ports.
+    pub fn new(ports: FlashSalePorts) -> Self {
+        Self { ports }
+    }
+
+    /// Tries to buy one unit for the user.
+    ///
+    /// A user who has an attempt in this sale gets that one again. Once the stock store has taken
+    /// the unit the answer is yes, whether or not the queue can be reached.
+    ///
+    /// # Errors
+    /// If the stock store fails. Repeating the call is safe in any case.
+    pub async fn attempt(&self, user: &UserId, sale: SaleId) -> Result<AttemptOutcome, PortError> {
+        let Some(sale) = self.ports.catalogue.get(sale) else {
+            return Ok(AttemptOutcome::UnknownSale);
+        };
+        if sale.phase == Phase::Scheduled {
+            return Ok(AttemptOutcome::Recovering);
+        }
+        let wish = Reservation {
+            attempt: self.ports.ids.attempt_id(),
+            user: user.clone(),
+            quantity: Quantity::ONE,
+        };
+        match self.ports.stock.reserve_one(&sale.key(), &wish).await {
+            Ok(outcome) => Ok(self.answer(&sale, outcome).await),
+            Err(error) => {
+                self.ports.recorder.count(Metric::Unavailable, 1);
+                Err(error)
+            }
+        }
+    }
+
+    async fn answer(&self, sale: &Sale, outcome: ReserveOutcome) -> AttemptOutcome {
+        let (metric, answer) = match outcome {
+            ReserveOutcome::Reserved(attempt) => {
+                let durability = self.publish(sale, &attempt).await;
+                let accepted = acceptance(sale, attempt.id, OrderStatus::Pending, durability);
+                (Metric::Accepted, accepted)
+            }
+            ReserveOutcome::Sold(attempt, _) => {
+                let logged = Durability::Logged;
+                let accepted = acceptance(sale, attempt.id, OrderStatus::Success, logged);
+                (Metric::Accepted, accepted)
+            }
+            ReserveOutcome::Held(hold) => (Metric::Repeated, held(sale, &hold)),
+            ReserveOutcome::SoldOut => (Metric::SoldOut, AttemptOutcome::SoldOut),
+            ReserveOutcome::NotStarted { starts_at } => {
+                (Metric::NotSelling, AttemptOutcome::NotStarted { starts_at })
+            }
+            ReserveOutcome::Ended => (Metric::NotSelling, AttemptOutcome::Ended),
+            ReserveOutcome::Paused => (Metric::NotSelling, AttemptOutcome::Paused),
+            ReserveOutcome::Recovering | ReserveOutcome::NotLoaded => {
+                (Metric::Unavailable, AttemptOutcome::Recovering)
+            }
+        };
+        self.ports.recorder.count(metric, 1);
+        answer
+    }
+
+    /// Hands the attempt to the queue. A failure costs nothing but time: the stock store has the
+    /// attempt on record, and [`Repair`](super::Repair) publishes it again.
+    async fn publish(&self, sale: &Sale, attempt: &Attempt) -> Durability {
+        let batch = std::slice::from_ref(attempt);
+        match self.ports.queue.publish(batch).await.as_deref() {
+            Ok([Published::Logged]) => {
+                // If this fails the attempt is published once more, which is harmless.
+                let _ = self.ports.stock.acknowledge(&sale.key(), batch).await;
+                Durability::Logged
+            }
+            Ok(_) | Err(_) => Durability::Reserved,
+        }
+    }
+
+    /// The sale that a buyer who names none is shown, and how it stands now.
+    pub fn featured(&self) -> Option<(Arc<Sale>, SaleStatus, Timestamp)> {
+        let now = self.ports.clock.now();
+        let sale = self.ports.catalogue.featured(now)?;
+        let status = sale.status(now);
+        Some((sale, status, now))
+    }
+
+    /// How the user stands with the product, in the sale of it that started last. Asks the stock
+    /// store only.
+    pub async fn standing(&self, user: &UserId, product: ProductId) -> Result<Standing, PortError> {
+        let stock = &self.ports.stock;
+        let sale = self
+            .ports
+            .catalogue
+            .started(product, self.ports.clock.now());
+        if let Some(sale) = &sale
+            && let Some(hold) = stock.hold(&sale.key(), user).await?
+        {
+            return Ok(Standing {
+                status: status_of(&hold),
+                attempted: true,
+            });
+        }
+        let result = stock.result(product, user).await?;
+        let current = result.filter(|result| sale.is_none_or(|sale| sale.id == result.sale));
+        Ok(Standing {
+            status: match current.as_ref().map(|result| result.decision) {
+                Some(Decision::Success(_)) => OrderStatus::Success,
+                Some(Decision::Failed(_)) => OrderStatus::Failed,
+                None => OrderStatus::Pending,
+            },
+            attempted: current.is_some(),
+        })
+    }
+
+    /// Whether the stock store answers.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn ping(&self) -> Result<(), PortError> {
+        match self.ports.catalogue.all().first() {
+            Some(sale) => self.ports.stock.levels(&sale.key()).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn held(sale: &Sale, hold: &Hold) -> AttemptOutcome {
+    let durability = match hold.state {
+        HoldState::Reserved { logged: false } => Durability::Reserved,
+        HoldState::Reserved { logged: true } | HoldState::Sold(_) => Durability::Logged,
+    };
+    acceptance(sale, hold.attempt, status_of(hold), durability)
+}
+
+fn status_of(hold: &Hold) -> OrderStatus {
+    match hold.state {
+        HoldState::Reserved { .. } => OrderStatus::Pending,
+        HoldState::Sold(_) => OrderStatus::Success,
+    }
+}
+
+fn acceptance(
+    sale: &Sale,
+    attempt: AttemptId,
+    status: OrderStatus,
+    durability: Durability,
+) -> AttemptOutcome {
+    AttemptOutcome::Accepted(Acceptance {
+        attempt,
+        sale: sale.id,
+        product: sale.product.id,
+        status,
+        durability,
+    })
+}

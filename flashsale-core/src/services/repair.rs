@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use crate::domain::{Attempt, SaleRef};
+use crate::error::PortError;
+use crate::ports::{AttemptQueue, Clock, Metric, OrderRepo, Published, Recorder, StockStore};
+
+use super::settling;
+
+/// Finishes what a crash, a cut or a lost message left undone. Every step may be done by anyone,
+/// twice, late.
+#[derive(Clone, Debug)]
+pub struct Repair {
+    /// Knows what is undecided.
+    pub stock: Arc<dyn StockStore>,
+    /// Gets what it never got.
+    pub queue: Arc<dyn AttemptQueue>,
+    /// Decides what the queue did not deliver.
+    pub orders: Arc<dyn OrderRepo>,
+    /// Tells the age of an attempt.
+    pub clock: Arc<dyn Clock>,
+    /// Counts.
+    pub recorder: Arc<dyn Recorder>,
+    /// When to act.
+    pub limits: RepairLimits,
+}
+
+/// How old an attempt must be before [`Repair`] acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepairLimits {
+    /// Publish again what the queue does not have after this time. Default 2,000.
+    pub republish_after_ms: u32,
+    /// Decide directly what is undecided after this time. Default 10,000.
+    pub complete_after_ms: u32,
+    /// How many attempts one step takes on. Default 512.
+    pub batch: usize,
+}
+
+impl Default for RepairLimits {
+    fn default() -> Self {
+        Self {
+            republish_after_ms: 2_000,
+            complete_after_ms: 10_000,
+            batch: 512,
+        }
+    }
+}
+
+/// What one [`Repair::step`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Attempts the queue has now.
+    pub republished: usize,
+    /// Attempts decided without the queue.
+    pub completed: usize,
+}
+
+impl Repair {
+    /// Looks after one sale once.
+    ///
+    /// # Errors
+    /// The first port that fails; what was done until then stands.
+    pub async fn step(&self, sale: &SaleRef) -> Result<Repaired, PortError> {
+        let now = self.clock.now();
+        let RepairLimits {
+            republish_after_ms,
+            complete_after_ms,
+            batch,
+        } = self.limits;
+        let overdue = now.plus_ms(-i64::from(complete_after_ms));
+        let overdue = self.stock.overdue(sale, overdue, batch).await?;
+        self.complete(sale, &overdue).await?;
+
+        let unlogged = now.plus_ms(-i64::from(republish_after_ms));
+        let unlogged = self.stock.unlogged(sale, unlogged, batch).await?;
+        Ok(Repaired {
+            republished: self.republish(sale, &unlogged).await?,
+            completed: overdue.len(),
+        })
+    }
+
+    /// Decides attempts without the queue.
+    async fn complete(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<(), PortError> {
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        let decisions = self.orders.commit(sale, attempts).await?;
+        settling::settle(&*self.stock, &*self.recorder, sale, attempts, &decisions).await
+    }
+
+    /// Hands attempts to the queue and returns how many it has now.
+    async fn republish(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<usize, PortError> {
+        if attempts.is_empty() {
+            return Ok(0);
+        }
+        let published = self.queue.publish(attempts).await?;
+        let logged: Vec<_> = attempts
+            .iter()
+            .zip(published)
+            .filter(|(_, published)| *published == Published::Logged)
+            .map(|(attempt, _)| attempt.clone())
+            .collect();
+        self.stock.acknowledge(sale, &logged).await?;
+        self.recorder
+            .count(Metric::Republished, logged.len() as u64);
+        Ok(logged.len())
+    }
+}

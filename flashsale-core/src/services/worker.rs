@@ -1,0 +1,102 @@
+use std::sync::Arc;
+
+use crate::domain::{Attempt, Epoch, SaleRef};
+use crate::error::PortError;
+use crate::ports::{AttemptReader, Delivery, Metric, OrderRepo, Recorder, StockStore, Undecodable};
+
+use super::{Catalogue, settling};
+
+/// Turns attempts from the queue into orders, a batch at a time.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    ports: WorkerPorts,
+}
+
+/// What a [`Worker`] works with.
+#[derive(Clone, Debug)]
+pub struct WorkerPorts {
+    /// The sales, for their present epochs.
+    pub catalogue: Arc<Catalogue>,
+    /// Decides.
+    pub orders: Arc<dyn OrderRepo>,
+    /// Is told the decisions.
+    pub stock: Arc<dyn StockStore>,
+    /// Counts them.
+    pub recorder: Arc<dyn Recorder>,
+}
+
+/// What one [`Worker::step`] did.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Attempts decided.
+    pub decided: usize,
+    /// Items that could not be read; they are not delivered again.
+    pub undecodable: Vec<Undecodable>,
+    /// Why the stock store could not be told, if it could not. The orders stand all the same, and
+    /// [`Repair`](super::Repair) tells it later.
+    pub unsettled: Option<PortError>,
+}
+
+impl Worker {
+    /// The most attempts it decides at once.
+    pub const BATCH: usize = 512;
+
+    /// A worker over these ports.
+    pub fn new(ports: WorkerPorts) -> Self {
+        Self { ports }
+    }
+
+    /// Waits up to `wait_ms` milliseconds for attempts, decides them, tells the stock store and
+    /// the buyers, and marks them as done, in this order.
+    ///
+    /// # Errors
+    /// If the queue or the order repository fails. Nothing is marked as done then: a new reader
+    /// of the group gets the same attempts again, and deciding them twice is harmless.
+    pub async fn step(
+        &self,
+        reader: &mut dyn AttemptReader,
+        wait_ms: u64,
+    ) -> Result<Step, PortError> {
+        let mut step = Step::default();
+        let mut batches: Vec<(SaleRef, Vec<Attempt>)> = Vec::new();
+        let deliveries = reader.poll(Self::BATCH, wait_ms).await?;
+        if deliveries.is_empty() {
+            return Ok(step);
+        }
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Attempt(attempt) => {
+                    match batches.iter_mut().find(|(sale, _)| sale.id == attempt.sale) {
+                        Some((_, batch)) => batch.push(attempt),
+                        None => batches.push((self.sale_of(&attempt), vec![attempt])),
+                    }
+                }
+                Delivery::Undecodable(item) => step.undecodable.push(item),
+            }
+        }
+        let unreadable = step.undecodable.len() as u64;
+        self.ports.recorder.count(Metric::Undecodable, unreadable);
+
+        for (sale, attempts) in batches {
+            let decisions = self.ports.orders.commit(&sale, &attempts).await?;
+            step.decided += decisions.len();
+            let WorkerPorts {
+                stock, recorder, ..
+            } = &self.ports;
+            let settled = settling::settle(&**stock, &**recorder, &sale, &attempts, &decisions);
+            step.unsettled = settled.await.err().or(step.unsettled);
+        }
+        reader.commit().await?;
+        Ok(step)
+    }
+
+    /// The sale at its present epoch; at the attempt's own if it is not known here yet.
+    fn sale_of(&self, attempt: &Attempt) -> SaleRef {
+        let known = self.ports.catalogue.get(attempt.sale);
+        SaleRef {
+            id: attempt.sale,
+            product: attempt.product,
+            epoch: known.map_or(attempt.epoch, |sale| Epoch::max(sale.epoch, attempt.epoch)),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! For tests of adapters and of whatever uses the library.
