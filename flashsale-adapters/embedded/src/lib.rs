@@ -1,1 +1,26 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+mod attempt_queue;
+mod attempt_repo;
+mod books;
+mod clock;
+mod config;
+mod engine;
+mod error;
+mod journal;
+mod order_repo;
+mod rows;
+mod sale_repo;
+mod stock_store;
+mod user_repo;
+
+pub use attempt_queue::EmbeddedAttemptQueue;
+pub use attempt_repo::EmbeddedAttemptRepo;
+pub use clock::{SystemClock, UuidV7};
+pub use config::{Decides, EmbeddedConfig};
+pub use engine::EmbeddedEngine;
+pub use error::OpenError;
+pub use order_repo::EmbeddedOrderRepo;
+pub use sale_repo::EmbeddedSaleRepo;
+pub use stock_store::EmbeddedStockStore;
+pub use user_repo::EmbeddedUserRepo;

@@ -241,6 +241,11 @@ impl Ledger {
         }
     }
 
+    /// Continues the order of an earlier life of this stock: the next seq is larger than `seq`.
+    pub fn resume_at(&mut self, seq: u64) {
+        self.seq = self.seq.max(seq);
+    }
+
     /// Puts back an attempt that took its units before a restart, as undecided.
     ///
     /// Returns whether it was put back: not if its user holds units already, or if the units are

@@ -1,0 +1,271 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use flashsale_core::PortError;
+use flashsale_core::domain::Attempt;
+use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery, Published};
+use parking_lot::Mutex;
+use rusqlite::{Connection, Transaction, params};
+use tokio::sync::Notify;
+
+use crate::engine::{Engine, check_batch};
+use crate::rows;
+
+/// Attempts on their way to the workers of this process, in the engine's file.
+///
+/// Made by [`EmbeddedEngine::queue`](crate::EmbeddedEngine::queue). Publishing returns when the
+/// attempts are on disk. An attempt is kept until every group that ever subscribed has committed
+/// it; as long as there is no group, all are kept, up to
+/// [`queue_max`](crate::EmbeddedConfig::queue_max). Waiting needs a tokio runtime with its timer.
+#[derive(Clone, Debug)]
+pub struct EmbeddedAttemptQueue(pub(crate) Arc<Engine>);
+
+/// What of the queue is in memory.
+#[derive(Debug, Default)]
+pub(crate) struct QueueState {
+    log: Mutex<Log>,
+    published: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    attempts: BTreeMap<i64, Attempt>,
+    groups: HashMap<String, Group>,
+}
+
+/// How far a group of readers has come.
+#[derive(Debug, Default)]
+struct Group {
+    /// Everything up to here is committed.
+    done: i64,
+    /// Committed positions after `done`.
+    done_early: BTreeSet<i64>,
+    /// Handed to a reader that has not committed them.
+    lent: BTreeSet<i64>,
+}
+
+#[derive(Debug)]
+struct EmbeddedAttemptReader {
+    engine: Arc<Engine>,
+    group: String,
+    /// Positions handed out to this reader since its last commit.
+    lent: Vec<i64>,
+}
+
+#[async_trait]
+impl AttemptQueue for EmbeddedAttemptQueue {
+    async fn publish(&self, attempts: &[Attempt]) -> Result<Vec<Published>, PortError> {
+        check_batch("publish", attempts.len())?;
+        let Engine {
+            queue,
+            journal,
+            config,
+            ..
+        } = &*self.0;
+        // Held while writing, so that positions appear in memory in the order of the disk.
+        let mut log = queue.log.lock();
+        if log.attempts.len() + attempts.len() > config.queue_max {
+            return Ok(vec![Published::Unconfirmed; attempts.len()]);
+        }
+        let positions = journal.write("publish", |transaction| append(transaction, attempts))?;
+        log.attempts
+            .extend(positions.into_iter().zip(attempts.iter().cloned()));
+        drop(log);
+        queue.published.notify_waiters();
+        Ok(vec![Published::Logged; attempts.len()])
+    }
+
+    async fn subscribe(&self, group: &str) -> Result<Box<dyn AttemptReader>, PortError> {
+        let mut log = self.0.queue.log.lock();
+        if !log.groups.contains_key(group) {
+            let done = log.attempts.keys().next().map_or(0, |first| first - 1);
+            self.0.journal.write("subscribe", |transaction| {
+                store_done(transaction, group, done)
+            })?;
+            let new = Group {
+                done,
+                ..Group::default()
+            };
+            log.groups.insert(group.to_owned(), new);
+        }
+        Ok(Box::new(EmbeddedAttemptReader {
+            engine: Arc::clone(&self.0),
+            group: group.to_owned(),
+            lent: Vec::new(),
+        }))
+    }
+}
+
+#[async_trait]
+impl AttemptReader for EmbeddedAttemptReader {
+    async fn poll(&mut self, max: usize, wait_ms: u64) -> Result<Vec<Delivery>, PortError> {
+        let engine = Arc::clone(&self.engine);
+        let wait = async {
+            loop {
+                let published = engine.queue.published.notified();
+                let mut published = std::pin::pin!(published);
+                // Listens before it looks, so that nothing published in between is missed.
+                published.as_mut().enable();
+                let lent = engine.queue.log.lock().lend(&self.group, max);
+                if !lent.is_empty() || wait_ms == 0 {
+                    return lent;
+                }
+                published.await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_millis(wait_ms), wait).await;
+        let lent = waited.unwrap_or_default();
+        self.lent.extend(lent.iter().map(|(position, _)| position));
+        let attempts = lent
+            .into_iter()
+            .map(|(_, attempt)| Delivery::Attempt(attempt));
+        Ok(attempts.collect())
+    }
+
+    async fn commit(&mut self) -> Result<(), PortError> {
+        if self.lent.is_empty() {
+            return Ok(());
+        }
+        let mut log = self.engine.queue.log.lock();
+        let Some(group) = log.groups.get(&self.group) else {
+            return Ok(());
+        };
+        let done = group.done_with(&log.attempts, &self.lent);
+        let others = log.groups.iter().filter(|(name, _)| **name != self.group);
+        let kept_from = others
+            .map(|(_, group)| group.done)
+            .min()
+            .unwrap_or(done)
+            .min(done);
+        self.engine.journal.write("commit", |transaction| {
+            store_done(transaction, &self.group, done)?;
+            let sql = "DELETE FROM queue WHERE position <= ?1";
+            transaction.prepare_cached(sql)?.execute([kept_from])
+        })?;
+        if let Some(group) = log.groups.get_mut(&self.group) {
+            group.commit(&self.lent, done);
+        }
+        log.attempts = log.attempts.split_off(&(kept_from + 1));
+        self.lent.clear();
+        Ok(())
+    }
+}
+
+impl Drop for EmbeddedAttemptReader {
+    fn drop(&mut self) {
+        let mut log = self.engine.queue.log.lock();
+        if let Some(group) = log.groups.get_mut(&self.group) {
+            for position in &self.lent {
+                group.lent.remove(position);
+            }
+        }
+        drop(log);
+        self.engine.queue.published.notify_waiters();
+    }
+}
+
+impl Log {
+    /// The oldest attempts that no reader of the group has or had.
+    fn lend(&mut self, group: &str, max: usize) -> Vec<(i64, Attempt)> {
+        let Some(group) = self.groups.get_mut(group) else {
+            return Vec::new();
+        };
+        let free = self
+            .attempts
+            .range(group.done + 1..)
+            .filter(|(position, _)| {
+                !group.lent.contains(position) && !group.done_early.contains(position)
+            });
+        let lent: Vec<_> = free
+            .take(max)
+            .map(|(position, attempt)| (*position, attempt.clone()))
+            .collect();
+        group.lent.extend(lent.iter().map(|(position, _)| position));
+        lent
+    }
+}
+
+impl Group {
+    /// Up to where every attempt is committed once `more` are.
+    fn done_with(&self, attempts: &BTreeMap<i64, Attempt>, more: &[i64]) -> i64 {
+        let more: BTreeSet<_> = more.iter().collect();
+        let after = attempts
+            .range(self.done + 1..)
+            .map(|(position, _)| position);
+        after
+            .take_while(|position| self.done_early.contains(position) || more.contains(position))
+            .last()
+            .copied()
+            .unwrap_or(self.done)
+    }
+
+    fn commit(&mut self, positions: &[i64], done: i64) {
+        for position in positions {
+            self.lent.remove(position);
+            self.done_early.insert(*position);
+        }
+        self.done = done;
+        self.done_early = self.done_early.split_off(&(done + 1));
+    }
+}
+
+impl QueueState {
+    /// The queue as the disk has it; what was handed out and not committed is handed out again.
+    pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut log = Log::default();
+        let sql = format!(
+            "SELECT position, {} FROM queue ORDER BY position",
+            rows::ATTEMPT
+        );
+        let mut statement = connection.prepare(&sql)?;
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            log.attempts.insert(row.get(0)?, rows::attempt(row, 1)?);
+        }
+        let mut statement = connection.prepare("SELECT name, done FROM queue_groups")?;
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            let group = Group {
+                done: row.get(1)?,
+                ..Group::default()
+            };
+            log.groups.insert(row.get(0)?, group);
+        }
+        Ok(Self {
+            log: Mutex::new(log),
+            published: Notify::new(),
+        })
+    }
+}
+
+fn append(transaction: &Transaction<'_>, attempts: &[Attempt]) -> rusqlite::Result<Vec<i64>> {
+    let sql = format!(
+        "INSERT INTO queue ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        rows::ATTEMPT
+    );
+    let mut insert = transaction.prepare_cached(&sql)?;
+    let append = |attempt: &Attempt| {
+        insert.insert(params![
+            attempt.id.as_uuid(),
+            attempt.sale.get(),
+            attempt.product.get(),
+            attempt.user.as_str(),
+            attempt.quantity.units(),
+            attempt.epoch.get(),
+            attempt.seq,
+            attempt.reserved_at.as_millis(),
+        ])
+    };
+    attempts.iter().map(append).collect()
+}
+
+fn store_done(transaction: &Transaction<'_>, group: &str, done: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO queue_groups (name, done) VALUES (?1, ?2)
+        ON CONFLICT (name) DO UPDATE SET done = max(done, excluded.done)";
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![group, done])?;
+    Ok(())
+}

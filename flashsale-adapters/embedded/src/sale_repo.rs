@@ -1,0 +1,236 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flashsale_core::PortError;
+use flashsale_core::domain::{
+    Epoch, NewSale, NewSaleRefused, Phase, Product, ProductId, Sale, SaleChange, SaleId,
+    StockEvent, Window,
+};
+use flashsale_core::ports::{ChangeOutcome, CreateSaleOutcome, Revision, SaleRepo};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::engine::Engine;
+use crate::rows;
+
+/// The sales and products, in the engine's file.
+///
+/// Made by [`EmbeddedEngine::sales`](crate::EmbeddedEngine::sales).
+#[derive(Clone, Debug)]
+pub struct EmbeddedSaleRepo(pub(crate) Arc<Engine>);
+
+const SALE: &str = "SELECT sales.id, products.id, products.name, products.description, start_ms,
+        end_ms, phase, initial_stock, added_stock, epoch, version
+    FROM sales JOIN products ON products.id = product_id";
+
+#[async_trait]
+impl SaleRepo for EmbeddedSaleRepo {
+    async fn create(&self, new: &NewSale) -> Result<CreateSaleOutcome, PortError> {
+        if let Err(refused) = new.validate() {
+            return Ok(CreateSaleOutcome::Refused(refused));
+        }
+        // An attempt that is on its way must not end up before the sale's first.
+        self.0.journal.flush();
+        let outcome = self
+            .0
+            .journal
+            .write("create", |transaction| create(transaction, new))?;
+        if let CreateSaleOutcome::Created(_) = outcome {
+            self.0.sales_changed();
+        }
+        Ok(outcome)
+    }
+
+    async fn opened(&self, sale: SaleId) -> Result<(), PortError> {
+        let changed = self.0.journal.write("opened", |transaction| {
+            let sql = "UPDATE sales SET phase = 'OPEN' WHERE id = ?1 AND phase = 'SCHEDULED'";
+            transaction.prepare_cached(sql)?.execute([sale.get()])
+        })?;
+        if changed > 0 {
+            self.0.sales_changed();
+        }
+        Ok(())
+    }
+
+    async fn change(&self, id: SaleId, change: SaleChange) -> Result<ChangeOutcome, PortError> {
+        // The arbiter is held so that it learns of new units in the order of the disk.
+        let books = self.0.books(id)?;
+        let mut arbiter = books.as_ref().map(|books| books.arbiter());
+        let outcome = self.0.journal.write("change", |transaction| {
+            let Some(mut sale) = find(transaction, id)? else {
+                return Ok(ChangeOutcome::UnknownSale);
+            };
+            let event = match sale.change(change) {
+                Ok(event) => event,
+                Err(refused) => return Ok(ChangeOutcome::Refused(refused)),
+            };
+            store_change(transaction, &sale, &event)?;
+            Ok(ChangeOutcome::Changed(sale, event))
+        })?;
+        if let ChangeOutcome::Changed(_, event) = &outcome {
+            if let SaleChange::Restock(units) = event.change
+                && let Some(Some(arbiter)) = arbiter.as_deref_mut()
+            {
+                arbiter.restock(units);
+            }
+            self.0.sales_changed();
+        }
+        Ok(outcome)
+    }
+
+    async fn events(&self, sale: SaleId, after_version: u64) -> Result<Vec<StockEvent>, PortError> {
+        self.0.read("events", |reader| {
+            let sql = "SELECT version, kind, units FROM sale_events
+                WHERE sale_id = ?1 AND version > ?2 ORDER BY version";
+            let mut statement = reader.prepare_cached(sql)?;
+            let events = statement.query_map(params![sale.get(), after_version], event)?;
+            events.collect()
+        })
+    }
+
+    async fn find(&self, sale: SaleId) -> Result<Option<Sale>, PortError> {
+        self.0.read("find", |reader| find(reader, sale))
+    }
+
+    async fn list(&self) -> Result<Vec<Sale>, PortError> {
+        self.0.read("list", |reader| {
+            let mut statement = reader.prepare_cached(&format!("{SALE} ORDER BY sales.id"))?;
+            let sales = statement.query_map([], sale)?;
+            sales.collect()
+        })
+    }
+
+    async fn changed(&self, seen: Revision) -> Result<Revision, PortError> {
+        let mut revision = self.0.revision.subscribe();
+        // The engine holds the sender, so waiting can only end with a change.
+        let now = match revision.wait_for(|now| *now != seen.0).await {
+            Ok(now) => *now,
+            Err(_) => seen.0,
+        };
+        Ok(Revision(now))
+    }
+}
+
+fn create(transaction: &Transaction<'_>, new: &NewSale) -> rusqlite::Result<CreateSaleOutcome> {
+    let name = new.product_name.trim();
+    let sql = "INSERT INTO products (name, description) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    let sql_find = "SELECT id, name, description FROM products WHERE name = ?1";
+    let overlap = "SELECT id FROM sales WHERE product_id = ?1 AND phase <> 'CLOSED'
+        AND start_ms < ?3 AND ?2 < end_ms ORDER BY id LIMIT 1";
+    let find = || {
+        transaction
+            .prepare_cached(sql_find)?
+            .query_row([name], product)
+            .optional()
+    };
+    let product = match find()? {
+        Some(product) => product,
+        None => {
+            transaction
+                .prepare_cached(sql)?
+                .execute([name, new.product_description.as_str()])?;
+            find()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?
+        }
+    };
+    let (start_ms, end_ms) = (new.window.start.as_millis(), new.window.end.as_millis());
+    let other = transaction
+        .prepare_cached(overlap)?
+        .query_row(params![product.id.get(), start_ms, end_ms], |row| {
+            rows::sale_id(row, 0)
+        })
+        .optional()?;
+    if let Some(other) = other {
+        return Ok(CreateSaleOutcome::Refused(NewSaleRefused::Overlaps(other)));
+    }
+    let sql = "INSERT INTO sales (product_id, start_ms, end_ms, phase, initial_stock,
+            remaining_stock, epoch, version, attempts_after)
+        VALUES (?1, ?2, ?3, 'SCHEDULED', ?4, ?4, ?5, 1,
+            (SELECT coalesce(max(id), 0) FROM attempts))
+        RETURNING id";
+    let epoch = Epoch::FIRST;
+    let id = transaction.prepare_cached(sql)?.query_row(
+        params![product.id.get(), start_ms, end_ms, new.stock, epoch.get()],
+        |row| rows::sale_id(row, 0),
+    )?;
+    Ok(CreateSaleOutcome::Created(Sale {
+        id,
+        product,
+        window: new.window,
+        phase: Phase::Scheduled,
+        initial_stock: new.stock,
+        added_stock: 0,
+        epoch,
+        version: 1,
+    }))
+}
+
+fn store_change(
+    transaction: &Transaction<'_>,
+    sale: &Sale,
+    event: &StockEvent,
+) -> rusqlite::Result<()> {
+    let (kind, units) = match event.change {
+        SaleChange::Pause => ("PAUSE", 0),
+        SaleChange::Resume => ("RESUME", 0),
+        SaleChange::Restock(units) => ("RESTOCK", units),
+        SaleChange::Close => ("CLOSE", 0),
+    };
+    let sql = "UPDATE sales SET phase = ?2, added_stock = added_stock + ?3,
+        remaining_stock = remaining_stock + ?3, version = ?4 WHERE id = ?1";
+    let phase = rows::phase_name(sale.phase);
+    let values = params![sale.id.get(), phase, units, sale.version];
+    transaction.prepare_cached(sql)?.execute(values)?;
+    let sql = "INSERT INTO sale_events (sale_id, version, kind, units) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![sale.id.get(), event.version, kind, units];
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+fn find(connection: &Connection, id: SaleId) -> rusqlite::Result<Option<Sale>> {
+    connection
+        .prepare_cached(&format!("{SALE} WHERE sales.id = ?1"))?
+        .query_row([id.get()], sale)
+        .optional()
+}
+
+fn product(row: &Row<'_>) -> rusqlite::Result<Product> {
+    Ok(Product {
+        id: rows::product_id(row, 0)?,
+        name: row.get(1)?,
+        description: row.get(2)?,
+    })
+}
+
+fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
+    let product: ProductId = rows::product_id(row, 1)?;
+    Ok(Sale {
+        id: rows::sale_id(row, 0)?,
+        product: Product {
+            id: product,
+            name: row.get(2)?,
+            description: row.get(3)?,
+        },
+        window: Window {
+            start: rows::timestamp(row, 4)?,
+            end: rows::timestamp(row, 5)?,
+        },
+        phase: rows::phase(row, 6)?,
+        initial_stock: row.get(7)?,
+        added_stock: row.get(8)?,
+        epoch: rows::epoch(row, 9)?,
+        version: row.get(10)?,
+    })
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<StockEvent> {
+    let change = match row.get_ref(1)?.as_str()? {
+        "PAUSE" => SaleChange::Pause,
+        "RESUME" => SaleChange::Resume,
+        "RESTOCK" => SaleChange::Restock(row.get(2)?),
+        "CLOSE" => SaleChange::Close,
+        other => return Err(rows::unknown(1, other)),
+    };
+    Ok(StockEvent {
+        version: row.get(0)?,
+        change,
+    })
+}

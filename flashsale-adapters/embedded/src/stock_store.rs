@@ -1,0 +1,519 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use flashsale_core::PortError;
+use flashsale_core::domain::{
+    ApplyOutcome, Attempt, Decision, FailReason, Hold, Ledger, Levels, OpenOutcome, Phase,
+    ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome,
+    Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+};
+use flashsale_core::ports::StockStore;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use crate::books::Books;
+use crate::config::Decides;
+use crate::engine::{Engine, check_batch};
+use crate::journal::Entry;
+use crate::rows::{self, DecisionColumns};
+
+/// Stock in memory, every reservation durable before it is told.
+///
+/// Made by [`EmbeddedEngine::stock`](crate::EmbeddedEngine::stock). Windows are judged by the
+/// clock that the engine was opened with. Committing blocks the calling thread for one
+/// transaction, so run it on a runtime with two or more worker threads.
+#[derive(Clone, Debug)]
+pub struct EmbeddedStockStore(pub(crate) Arc<Engine>);
+
+/// What a wish found in the ledger.
+enum Admitted {
+    /// The answer stands as soon as the ticket resolves.
+    Answer(ReserveOutcome),
+    /// The user's hold is not on disk yet; ask again when it is, or is gone.
+    AskAgain,
+}
+
+#[async_trait]
+impl StockStore for EmbeddedStockStore {
+    async fn open(
+        &self,
+        sale: &SaleRef,
+        snapshot: &StockSnapshot,
+    ) -> Result<OpenOutcome, PortError> {
+        let books = self.0.keep_books(sale.id)?;
+        self.0.journal.flush();
+        let mut ledger = books.ledger();
+        let before = ledger.as_ref().map(Ledger::levels);
+        match &before {
+            Some(levels) if levels.epoch > sale.epoch => {
+                return Ok(OpenOutcome::Stale(levels.epoch));
+            }
+            // A fence has brought the epoch, but not the stock.
+            Some(levels) if levels.epoch == sale.epoch && levels.phase != Phase::Recovering => {
+                return Ok(OpenOutcome::AlreadyOpen);
+            }
+            Some(_) | None => {}
+        }
+        self.0.journal.write("open", |transaction| {
+            store_snapshot(transaction, sale, snapshot, || {
+                self.0.journal.next_id().get()
+            })
+        })?;
+        let mut opened = Ledger::open(*sale, snapshot.clone());
+        opened.resume_at(before.map_or(0, |levels| levels.seq));
+        *ledger = Some(opened);
+        Ok(OpenOutcome::Opened)
+    }
+
+    async fn reserve(
+        &self,
+        sale: &SaleRef,
+        wishes: &[Reservation],
+    ) -> Result<Vec<ReserveOutcome>, PortError> {
+        check_batch("reserve", wishes.len())?;
+        let Some(books) = self.0.books(sale.id)? else {
+            return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
+        };
+        let mut outcomes = Vec::with_capacity(wishes.len());
+        while outcomes.len() < wishes.len() {
+            let rest = &wishes[outcomes.len()..];
+            let room = self.0.journal.admit("reserve", rest.len());
+            if outcomes.is_empty() {
+                room?;
+            }
+            let now = self.0.clock.now();
+            let mut entries = Vec::new();
+            let mut ask_again = false;
+            let ticket = {
+                let mut ledger = books.ledger();
+                let Some(ledger) = &mut *ledger else {
+                    return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
+                };
+                for wish in rest {
+                    match self.admit(&books, ledger, sale, wish, now, &mut entries) {
+                        Admitted::Answer(outcome) => outcomes.push(outcome),
+                        Admitted::AskAgain => {
+                            ask_again = true;
+                            break;
+                        }
+                    }
+                }
+                if entries.is_empty() && !ask_again {
+                    return Ok(outcomes);
+                }
+                self.join(&books, entries)
+            };
+            let taken = outcomes.iter().filter_map(|outcome| match outcome {
+                ReserveOutcome::Reserved(attempt) | ReserveOutcome::Sold(attempt, _) => {
+                    Some(attempt.id)
+                }
+                _ => None,
+            });
+            match ticket.kept(taken).await {
+                Ok(()) => {}
+                // Whoever holds the units has heard of the fault; this caller tries afresh.
+                Err(_) if ask_again && outcomes.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn acknowledge(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<(), PortError> {
+        check_batch("acknowledge", attempts.len())?;
+        self.with_ledger(sale, (), |ledger| {
+            for attempt in attempts {
+                ledger.acknowledge(&attempt.user, attempt.id);
+            }
+        })
+    }
+
+    async fn settle(
+        &self,
+        sale: &SaleRef,
+        settlements: &[Settlement],
+    ) -> Result<Vec<SettleOutcome>, PortError> {
+        check_batch("settle", settlements.len())?;
+        // What is settled has to be on disk before its settlement.
+        self.0.journal.flush();
+        let unchanged = vec![SettleOutcome::Unchanged; settlements.len()];
+        let outcomes = self.with_ledger(sale, unchanged, |ledger| {
+            settlements.iter().map(|s| ledger.settle(s)).collect()
+        })?;
+        if outcomes
+            .iter()
+            .all(|outcome| *outcome == SettleOutcome::Unchanged)
+        {
+            return Ok(outcomes);
+        }
+        let now = self.0.clock.now();
+        self.0.journal.write("settle", |transaction| {
+            for (settlement, outcome) in settlements.iter().zip(&outcomes) {
+                let id = || self.0.journal.next_id().get();
+                store_settlement(transaction, sale, settlement, *outcome, now, id)?;
+            }
+            Ok(())
+        })?;
+        Ok(outcomes)
+    }
+
+    async fn holds(
+        &self,
+        sale: &SaleRef,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Hold>>, PortError> {
+        check_batch("holds", users.len())?;
+        let Some(books) = self.0.books(sale.id)? else {
+            return Ok(vec![None; users.len()]);
+        };
+        loop {
+            let ticket = {
+                let mut ledger = books.ledger();
+                let Some(ledger) = &mut *ledger else {
+                    return Ok(vec![None; users.len()]);
+                };
+                let holds = users.iter().map(|user| ledger.hold(user).cloned());
+                let holds: Vec<_> = holds.collect();
+                if holds
+                    .iter()
+                    .flatten()
+                    .all(|hold| books.is_durable(hold.seq))
+                {
+                    return Ok(holds);
+                }
+                self.0.journal.join([])
+            };
+            // Nobody is told of a hold that may yet be lost.
+            let _ = ticket.await;
+        }
+    }
+
+    async fn unlogged(
+        &self,
+        sale: &SaleRef,
+        before: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Attempt>, PortError> {
+        self.0.journal.flush();
+        self.with_ledger(sale, Vec::new(), |ledger| {
+            ledger.undecided(before, true, max)
+        })
+    }
+
+    async fn overdue(
+        &self,
+        sale: &SaleRef,
+        before: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Attempt>, PortError> {
+        self.0.journal.flush();
+        self.with_ledger(sale, Vec::new(), |ledger| {
+            ledger.undecided(before, false, max)
+        })
+    }
+
+    async fn apply(&self, sale: &SaleRef, event: &StockEvent) -> Result<ApplyOutcome, PortError> {
+        let Some(books) = self.0.books(sale.id)? else {
+            return Ok(ApplyOutcome::NotLoaded);
+        };
+        let mut ledger = books.ledger();
+        let Some(ledger) = &mut *ledger else {
+            return Ok(ApplyOutcome::NotLoaded);
+        };
+        let outcome = ledger.apply(event);
+        if outcome == ApplyOutcome::Applied {
+            let levels = ledger.levels();
+            let units = match event.change {
+                SaleChange::Restock(units) => units,
+                SaleChange::Pause | SaleChange::Resume | SaleChange::Close => 0,
+            };
+            let stored = self.0.journal.write("apply", |transaction| {
+                let sql = "UPDATE stock SET version = ?2, phase = ?3, units = units + ?4
+                    WHERE sale_id = ?1";
+                let phase = rows::phase_name(levels.phase);
+                let values = params![sale.id.get(), levels.version, phase, units];
+                transaction.prepare_cached(sql)?.execute(values)
+            });
+            // Memory is ahead of the disk then; after a restart the repository tells it again.
+            stored.map_err(PortError::effect_unknown)?;
+        }
+        Ok(outcome)
+    }
+
+    async fn fence(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError> {
+        let Some(books) = self.0.books(sale.id)? else {
+            return Ok(None);
+        };
+        let mut ledger = books.ledger();
+        let Some(ledger) = &mut *ledger else {
+            return Ok(None);
+        };
+        let before = ledger.sale().epoch;
+        if sale.epoch > before {
+            self.0.journal.write("fence", |transaction| {
+                let sql = "UPDATE stock SET epoch = ?2, phase = 'RECOVERING' WHERE sale_id = ?1";
+                let values = params![sale.id.get(), sale.epoch.get()];
+                transaction.prepare_cached(sql)?.execute(values)
+            })?;
+        }
+        ledger.fence(sale.epoch);
+        Ok(Some(ledger.levels()))
+    }
+
+    async fn levels(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError> {
+        self.0.journal.flush();
+        self.with_ledger(sale, None, |ledger| Some(ledger.levels()))
+    }
+
+    async fn put_results(&self, results: &[SaleResult]) -> Result<(), PortError> {
+        check_batch("put_results", results.len())?;
+        let stored = self.0.journal.write("put_results", |transaction| {
+            let mut stored = 0;
+            for result in results {
+                stored += store_result(transaction, result)?;
+            }
+            Ok(stored)
+        })?;
+        self.0.results.fetch_add(stored as u64, Ordering::Release);
+        Ok(())
+    }
+
+    async fn results(
+        &self,
+        product: ProductId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<SaleResult>>, PortError> {
+        check_batch("results", users.len())?;
+        if self.0.results.load(Ordering::Acquire) == 0 {
+            return Ok(vec![None; users.len()]);
+        }
+        self.0.read("results", |reader| {
+            users
+                .iter()
+                .map(|user| load_result(reader, product, user))
+                .collect()
+        })
+    }
+}
+
+impl EmbeddedStockStore {
+    /// Asks the ledger, and adds what it takes to `entries`.
+    fn admit(
+        &self,
+        books: &Arc<Books>,
+        ledger: &mut Ledger,
+        sale: &SaleRef,
+        wish: &Reservation,
+        now: Timestamp,
+        entries: &mut Vec<Entry>,
+    ) -> Admitted {
+        let attempt = match ledger.reserve(sale.epoch, wish, now) {
+            ReserveOutcome::Reserved(attempt) => attempt,
+            ReserveOutcome::Held(hold) => {
+                let taken_now = entries.iter().any(|entry| entry.attempt.id == hold.attempt);
+                return if taken_now || books.is_durable(hold.seq) {
+                    Admitted::Answer(ReserveOutcome::Held(hold))
+                } else {
+                    Admitted::AskAgain
+                };
+            }
+            refused => return Admitted::Answer(refused),
+        };
+        let id = self.0.journal.next_id();
+        let sold = self.0.config.decides == Decides::AtOnce;
+        if sold {
+            ledger.settle(&Settlement {
+                user: attempt.user.clone(),
+                attempt: attempt.id,
+                quantity: attempt.quantity,
+                reserved_at: attempt.reserved_at,
+                decision: Decision::Success(id),
+            });
+        }
+        entries.push(Entry {
+            id,
+            attempt: attempt.clone(),
+            sold,
+            books: Arc::clone(books),
+        });
+        Admitted::Answer(if sold {
+            ReserveOutcome::Sold(attempt, id)
+        } else {
+            ReserveOutcome::Reserved(attempt)
+        })
+    }
+
+    /// Sends the entries on their way to the disk. The caller holds the ledger, so that they get
+    /// there in its order.
+    fn join(&self, books: &Books, entries: Vec<Entry>) -> crate::journal::Ticket<'_> {
+        let mut arbiter = books.arbiter();
+        if let Some(arbiter) = &mut *arbiter {
+            for entry in entries.iter().filter(|entry| entry.sold) {
+                arbiter.record(&entry.attempt, Decision::Success(entry.id));
+            }
+        }
+        self.0.journal.join(entries)
+    }
+
+    /// What `run` makes of the sale's ledger, or `absent` if there is none.
+    fn with_ledger<T>(
+        &self,
+        sale: &SaleRef,
+        absent: T,
+        run: impl FnOnce(&mut Ledger) -> T,
+    ) -> Result<T, PortError> {
+        let Some(books) = self.0.books(sale.id)? else {
+            return Ok(absent);
+        };
+        let mut ledger = books.ledger();
+        Ok(match &mut *ledger {
+            Some(ledger) => run(ledger),
+            None => absent,
+        })
+    }
+}
+
+/// Replaces what is stored of a sale's stock.
+fn store_snapshot(
+    transaction: &Transaction<'_>,
+    sale: &SaleRef,
+    snapshot: &StockSnapshot,
+    next_id: impl Fn() -> i64,
+) -> rusqlite::Result<()> {
+    let forgotten = "DELETE FROM attempts WHERE sale_id = ?1 AND decision IS NULL";
+    transaction
+        .prepare_cached(forgotten)?
+        .execute([sale.id.get()])?;
+
+    let sold: u64 = snapshot
+        .buyers
+        .iter()
+        .map(|buyer| buyer.quantity.units())
+        .sum();
+    let sql = "INSERT INTO stock
+            (sale_id, product_id, start_ms, end_ms, phase, epoch, version, units, attempts_after)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, (SELECT coalesce(max(id), 0) FROM attempts))
+        ON CONFLICT (sale_id) DO UPDATE SET product_id = excluded.product_id,
+            start_ms = excluded.start_ms, end_ms = excluded.end_ms, phase = excluded.phase,
+            epoch = excluded.epoch, version = excluded.version, units = excluded.units";
+    transaction.prepare_cached(sql)?.execute(params![
+        sale.id.get(),
+        sale.product.get(),
+        snapshot.window.start.as_millis(),
+        snapshot.window.end.as_millis(),
+        rows::phase_name(snapshot.phase),
+        sale.epoch.get(),
+        snapshot.version,
+        snapshot.remaining + sold,
+    ])?;
+    for buyer in &snapshot.buyers {
+        let attempt = Attempt {
+            id: buyer.attempt,
+            sale: sale.id,
+            product: sale.product,
+            user: buyer.user.clone(),
+            quantity: buyer.quantity,
+            epoch: sale.epoch,
+            seq: 0,
+            reserved_at: buyer.reserved_at,
+        };
+        let sold = Decision::Success(buyer.order);
+        rows::decide(transaction, next_id(), &attempt, sold, buyer.reserved_at)?;
+    }
+    Ok(())
+}
+
+/// Makes a settlement outlive a restart.
+fn store_settlement(
+    transaction: &Transaction<'_>,
+    sale: &SaleRef,
+    settlement: &Settlement,
+    outcome: SettleOutcome,
+    now: Timestamp,
+    next_id: impl Fn() -> i64,
+) -> rusqlite::Result<()> {
+    let attempt = |id, quantity| Attempt {
+        id,
+        sale: sale.id,
+        product: sale.product,
+        user: settlement.user.clone(),
+        quantity,
+        epoch: sale.epoch,
+        seq: 0,
+        reserved_at: settlement.reserved_at,
+    };
+    let this = attempt(settlement.attempt, settlement.quantity);
+    match outcome {
+        SettleOutcome::Unchanged => return Ok(()),
+        SettleOutcome::Drift => {
+            let sql = "UPDATE stock SET phase = 'RECOVERING' WHERE sale_id = ?1";
+            transaction.prepare_cached(sql)?.execute([sale.id.get()])?;
+            return Ok(());
+        }
+        SettleOutcome::Voided => {
+            let sql = "UPDATE stock SET units = units - ?2 WHERE sale_id = ?1";
+            let values = params![sale.id.get(), settlement.quantity.units()];
+            transaction.prepare_cached(sql)?.execute(values)?;
+        }
+        SettleOutcome::Merged => {
+            if let Decision::Failed(FailReason::Duplicate(kept)) = settlement.decision {
+                let first = attempt(kept.attempt, kept.quantity);
+                let sold = Decision::Success(kept.order);
+                rows::decide(transaction, next_id(), &first, sold, now)?;
+            }
+        }
+        SettleOutcome::Confirmed
+        | SettleOutcome::Released
+        | SettleOutcome::Adopted
+        | SettleOutcome::Healed => {}
+    }
+    rows::decide(transaction, next_id(), &this, settlement.decision, now)
+}
+
+/// Stores a result by the port's rules of precedence; returns how many rows it changed.
+fn store_result(transaction: &Transaction<'_>, result: &SaleResult) -> rusqlite::Result<usize> {
+    let columns = DecisionColumns::from(result.decision);
+    let sql = "INSERT INTO results (user_id, product_id, sale_id, attempt_id, decision, order_id,
+            kept_attempt_id, kept_quantity)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        ON CONFLICT (user_id, product_id) DO UPDATE SET sale_id = excluded.sale_id,
+            attempt_id = excluded.attempt_id, decision = excluded.decision,
+            order_id = excluded.order_id, kept_attempt_id = excluded.kept_attempt_id,
+            kept_quantity = excluded.kept_quantity
+        WHERE excluded.sale_id > sale_id
+            OR (excluded.sale_id = sale_id AND (decision <> 'SUCCESS' OR excluded.decision = 'SUCCESS'))";
+    transaction.prepare_cached(sql)?.execute(params![
+        result.user.as_str(),
+        result.product.get(),
+        result.sale.get(),
+        result.attempt.as_uuid(),
+        columns.name,
+        columns.order,
+        columns.kept,
+        columns.kept_quantity,
+    ])
+}
+
+fn load_result(
+    reader: &Connection,
+    product: ProductId,
+    user: &UserId,
+) -> rusqlite::Result<Option<SaleResult>> {
+    let sql = "SELECT decision, order_id, kept_attempt_id, kept_quantity, sale_id, attempt_id
+        FROM results
+        WHERE user_id = ?1 AND product_id = ?2";
+    reader
+        .prepare_cached(sql)?
+        .query_row(params![user.as_str(), product.get()], |row| {
+            let decision = rows::decision(row, 0)?;
+            let undecided = || rows::unknown(0, "null");
+            Ok(SaleResult {
+                user: user.clone(),
+                product,
+                sale: rows::sale_id(row, 4)?,
+                attempt: rows::attempt_id(row, 5)?,
+                decision: decision.ok_or_else(undecided)?,
+            })
+        })
+        .optional()
+}

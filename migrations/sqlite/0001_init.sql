@@ -1,0 +1,113 @@
+-- The embedded engine's one file. Times are milliseconds since 1970, ids of attempts are 16 bytes.
+
+CREATE TABLE products (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT NOT NULL UNIQUE,
+    description TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE sales (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    product_id      INTEGER NOT NULL REFERENCES products,
+    start_ms        INTEGER NOT NULL,
+    end_ms          INTEGER NOT NULL,
+    phase           TEXT NOT NULL CHECK (phase IN ('SCHEDULED', 'OPEN', 'PAUSED', 'RECOVERING', 'CLOSED')),
+    initial_stock   INTEGER NOT NULL CHECK (initial_stock > 0),
+    added_stock     INTEGER NOT NULL DEFAULT 0 CHECK (added_stock >= 0),
+    remaining_stock INTEGER NOT NULL,
+    epoch           INTEGER NOT NULL,
+    version         INTEGER NOT NULL,
+    -- Every attempt of this sale has a larger id: scans start here.
+    attempts_after  INTEGER NOT NULL,
+    CHECK (start_ms < end_ms),
+    -- The last guard against an oversell, whatever the program believes.
+    CHECK (remaining_stock BETWEEN 0 AND initial_stock + added_stock)
+) STRICT;
+
+CREATE TABLE sale_events (
+    sale_id INTEGER NOT NULL REFERENCES sales,
+    version INTEGER NOT NULL,
+    kind    TEXT NOT NULL CHECK (kind IN ('PAUSE', 'RESUME', 'RESTOCK', 'CLOSE')),
+    units   INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (sale_id, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE users (
+    id            INTEGER PRIMARY KEY,
+    username      TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    email         TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    full_name     TEXT,
+    password_hash TEXT NOT NULL,
+    role          TEXT NOT NULL CHECK (role IN ('BUYER', 'ADMIN'))
+) STRICT;
+
+-- What the stock store sells from. `units` is all that it accounts for: available, reserved, sold.
+CREATE TABLE stock (
+    sale_id        INTEGER PRIMARY KEY,
+    product_id     INTEGER NOT NULL,
+    start_ms       INTEGER NOT NULL,
+    end_ms         INTEGER NOT NULL,
+    phase          TEXT NOT NULL,
+    epoch          INTEGER NOT NULL,
+    version        INTEGER NOT NULL,
+    units          INTEGER NOT NULL CHECK (units >= 0),
+    attempts_after INTEGER NOT NULL
+) STRICT;
+
+-- One row per accepted attempt, from the reservation to the order: rows are only ever appended,
+-- and decided once. `decision` is null while undecided, then SUCCESS or the reason of the failure.
+-- The order's id is the row's, unless `order_id` says otherwise: then another repository decided,
+-- or the attempt is a duplicate and the columns name the order that its user keeps.
+CREATE TABLE attempts (
+    id          INTEGER PRIMARY KEY,
+    attempt_id  BLOB NOT NULL UNIQUE CHECK (length(attempt_id) = 16),
+    sale_id     INTEGER NOT NULL,
+    product_id  INTEGER NOT NULL,
+    user_id     TEXT NOT NULL,
+    quantity    INTEGER NOT NULL CHECK (quantity > 0),
+    epoch       INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    reserved_ms INTEGER NOT NULL,
+    decision    TEXT,
+    decided_ms  INTEGER,
+    order_id    INTEGER,
+    kept_attempt_id BLOB,
+    kept_quantity   INTEGER
+) STRICT;
+
+CREATE TABLE results (
+    user_id    TEXT NOT NULL,
+    product_id INTEGER NOT NULL,
+    sale_id    INTEGER NOT NULL,
+    attempt_id BLOB NOT NULL,
+    decision   TEXT NOT NULL,
+    order_id   INTEGER,
+    kept_attempt_id BLOB,
+    kept_quantity   INTEGER,
+    PRIMARY KEY (user_id, product_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE refusals (
+    id      INTEGER PRIMARY KEY,
+    sale_id INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    at_ms   INTEGER NOT NULL,
+    outcome TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE queue (
+    position    INTEGER PRIMARY KEY AUTOINCREMENT,
+    attempt_id  BLOB NOT NULL,
+    sale_id     INTEGER NOT NULL,
+    product_id  INTEGER NOT NULL,
+    user_id     TEXT NOT NULL,
+    quantity    INTEGER NOT NULL,
+    epoch       INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    reserved_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE queue_groups (
+    name TEXT PRIMARY KEY,
+    done INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
