@@ -1,1 +1,9 @@
-//! x
+//! What the benches measure, and the yardsticks they hold it against.
+
+mod engine;
+mod pairs;
+mod plain_sqlite;
+
+pub use engine::Shop;
+pub use pairs::{Pairs, compare};
+pub use plain_sqlite::PlainSqlite;
