@@ -54,10 +54,7 @@ use without_aws_lc::{KEY_UTILS, other_signer, other_verifier};
 mod with_aws_lc {
     use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
-    use super::{
-        Algorithm, DecodingKey, EncodingKey, JwtSigner, JwtVerifier, KeyUtils, Result, signer,
-        verifier,
-    };
+    use super::{Algorithm, DecodingKey, EncodingKey, JwtSigner, JwtVerifier, KeyUtils, Result};
 
     pub(super) const KEY_UTILS: KeyUtils = KeyUtils {
         rsa_pub_components_from_private_key: |key| {

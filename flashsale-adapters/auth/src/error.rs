@@ -7,6 +7,13 @@ const ADAPTER: &str = "auth";
 
 /// What is wrong with a [`BcryptConfig`](crate::BcryptConfig), a [`JwtConfig`](crate::JwtConfig)
 /// or a table of keys. No text here holds a secret.
+///
+/// ```
+/// use flashsale_auth::{ConfigError, JwtConfig, JwtKey};
+///
+/// let error = JwtConfig::new([JwtKey::hs256("a", "too short")]).validate().unwrap_err();
+/// assert!(matches!(error, ConfigError::SecretLength { len: 9, .. }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {

@@ -25,6 +25,12 @@ pub struct JwtKey {
 }
 
 /// How a key signs.
+///
+/// ```
+/// use flashsale_auth::{JwtAlgorithm, JwtKey};
+///
+/// assert_eq!(JwtKey::hs256("a", [7; 32]).algorithm(), JwtAlgorithm::Hs256);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JwtAlgorithm {
