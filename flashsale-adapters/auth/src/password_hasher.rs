@@ -210,3 +210,32 @@ enum PasswordRefused {
 struct TooManyWait {
     waiting_max: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_hash_the_check_is_the_same_work_at_the_same_cost() {
+        let config = BcryptConfig {
+            cost: 5,
+            ..BcryptConfig::default()
+        };
+        let hasher = BcryptPasswordHasher::new(config).unwrap();
+        let hash = bcrypt::non_truncating_hash("correct horse", 5).unwrap();
+        let cost = |hash: Option<&str>| {
+            let check = Check::new(hash, &hasher.decoy).unwrap();
+            check.hash.0.parse::<HashParts>().unwrap().get_cost()
+        };
+        assert_eq!(cost(None), cost(Some(&hash)));
+    }
+
+    #[test]
+    fn the_password_of_the_decoy_lets_nobody_in() {
+        let decoy = Hash(bcrypt::non_truncating_hash("", 4).unwrap());
+        let unknown = Check::new(None, &decoy).unwrap();
+        let known = Check::new(Some(&decoy.0), &decoy).unwrap();
+        assert!(!unknown.run("").unwrap());
+        assert!(known.run("").unwrap());
+    }
+}

@@ -125,7 +125,7 @@ async fn an_unknown_user_is_refused_whatever_the_password() {
 
 #[tokio::test]
 async fn hashes_of_other_programs_are_read() {
-    // From the test vectors of OpenBSD's bcrypt and of crypt_blowfish.
+    // From the test vectors of crypt_blowfish and jBCrypt.
     let hasher = hasher();
     for (password, hash) in [
         (
