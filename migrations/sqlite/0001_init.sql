@@ -48,7 +48,9 @@ CREATE TABLE stock (
     start_ms       INTEGER NOT NULL,
     end_ms         INTEGER NOT NULL,
     phase          TEXT NOT NULL,
+    -- `epoch` is ahead of `opened_epoch` while the sale is fenced.
     epoch          INTEGER NOT NULL,
+    opened_epoch   INTEGER NOT NULL,
     version        INTEGER NOT NULL,
     units          INTEGER NOT NULL CHECK (units >= 0),
     attempts_after INTEGER NOT NULL

@@ -85,7 +85,9 @@ pub(crate) fn load_ledger(
     connection: &Connection,
     sale: SaleId,
 ) -> rusqlite::Result<Option<Ledger>> {
-    let sql = "SELECT product_id, epoch, start_ms, end_ms, phase, version, units, attempts_after
+    let sql =
+        "SELECT product_id, opened_epoch, start_ms, end_ms, phase, version, units, attempts_after,
+            epoch
         FROM stock WHERE sale_id = ?1";
     let stock = connection
         .prepare_cached(sql)?
@@ -106,10 +108,10 @@ pub(crate) fn load_ledger(
                 remaining: row.get(6)?,
                 buyers: Vec::new(),
             };
-            Ok((key, snapshot, row.get::<_, i64>(7)?))
+            Ok((key, snapshot, row.get::<_, i64>(7)?, rows::epoch(row, 8)?))
         })
         .optional()?;
-    let Some((key, mut snapshot, after)) = stock else {
+    let Some((key, mut snapshot, after, fenced_to)) = stock else {
         return Ok(None);
     };
 
@@ -147,6 +149,7 @@ pub(crate) fn load_ledger(
         }
     }
     ledger.resume_at(last_seq);
+    ledger.fence(fenced_to);
     Ok(Some(ledger))
 }
 

@@ -43,16 +43,9 @@ impl StockStore for EmbeddedStockStore {
         let books = self.0.keep_books(sale.id)?;
         self.0.journal.flush();
         let mut ledger = books.ledger();
-        let before = ledger.as_ref().map(Ledger::levels);
-        match &before {
-            Some(levels) if levels.epoch > sale.epoch => {
-                return Ok(OpenOutcome::Stale(levels.epoch));
-            }
-            // A fence has brought the epoch, but not the stock.
-            Some(levels) if levels.epoch == sale.epoch && levels.phase != Phase::Recovering => {
-                return Ok(OpenOutcome::AlreadyOpen);
-            }
-            Some(_) | None => {}
+        let opening = ledger.as_ref().map(|ledger| ledger.opening(sale.epoch));
+        if let Some(refused @ (OpenOutcome::Stale(_) | OpenOutcome::AlreadyOpen)) = opening {
+            return Ok(refused);
         }
         self.0.journal.write("open", |transaction| {
             store_snapshot(transaction, sale, snapshot, || {
@@ -60,7 +53,8 @@ impl StockStore for EmbeddedStockStore {
             })
         })?;
         let mut opened = Ledger::open(*sale, snapshot.clone());
-        opened.resume_at(before.map_or(0, |levels| levels.seq));
+        let last_seq = ledger.as_ref().map_or(0, |ledger| ledger.levels().seq);
+        opened.resume_at(last_seq);
         *ledger = Some(opened);
         Ok(OpenOutcome::Opened)
     }
@@ -391,11 +385,12 @@ fn store_snapshot(
         .map(|buyer| buyer.quantity.units())
         .sum();
     let sql = "INSERT INTO stock
-            (sale_id, product_id, start_ms, end_ms, phase, epoch, version, units, attempts_after)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, (SELECT coalesce(max(id), 0) FROM attempts))
+            (sale_id, product_id, start_ms, end_ms, phase, epoch, opened_epoch, version, units,
+                attempts_after)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, (SELECT coalesce(max(id), 0) FROM attempts))
         ON CONFLICT (sale_id) DO UPDATE SET product_id = excluded.product_id,
             start_ms = excluded.start_ms, end_ms = excluded.end_ms, phase = excluded.phase,
-            epoch = excluded.epoch, version = excluded.version, units = excluded.units";
+            epoch = excluded.epoch, opened_epoch = excluded.opened_epoch, version = excluded.version, units = excluded.units";
     transaction.prepare_cached(sql)?.execute(params![
         sale.id.get(),
         sale.product.get(),

@@ -39,6 +39,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Ledger {
     sale: SaleRef,
+    /// The epoch of the snapshot; behind the sale's after a fence.
+    opened: Epoch,
     window: Window,
     phase: Phase,
     version: u64,
@@ -228,6 +230,7 @@ impl Ledger {
             .collect();
         Self {
             sale,
+            opened: sale.epoch,
             window: snapshot.window,
             phase: snapshot.phase,
             version: snapshot.version,
@@ -238,6 +241,18 @@ impl Ledger {
             clock: Timestamp::default(),
             holds,
             undecided: BTreeMap::new(),
+        }
+    }
+
+    /// What opening it under `epoch` would do now. An epoch is opened once: a stock that has gone
+    /// wrong under it needs a newer one.
+    pub fn opening(&self, epoch: Epoch) -> OpenOutcome {
+        if epoch < self.sale.epoch {
+            OpenOutcome::Stale(self.sale.epoch)
+        } else if epoch == self.opened {
+            OpenOutcome::AlreadyOpen
+        } else {
+            OpenOutcome::Opened
         }
     }
 
