@@ -3,10 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flashsale_core::domain::{NewSale, Sale, Timestamp, UserId, Window};
 use flashsale_core::ports::NoRecorder;
-use flashsale_core::services::{
-    AttemptOutcome, Catalogue, FlashSalePorts, FlashSaleService, SaleService,
-};
-use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
+use flashsale_core::services::{AttemptOutcome, FlashSaleService};
+use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, SystemClock};
 use tempfile::TempDir;
 
 /// A shop on the embedded engine in a folder of its own, with one open sale.
@@ -31,13 +29,8 @@ impl Shop {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = EmbeddedConfig::new(folder.path().join("shop.db"));
         let engine = EmbeddedEngine::open(config, Arc::new(SystemClock)).expect("an engine");
-        let catalogue = Arc::new(Catalogue::new(engine.sales()));
-        let sales = SaleService {
-            repo: engine.sales(),
-            orders: engine.orders(),
-            stock: engine.stock(),
-            catalogue: Arc::clone(&catalogue),
-        };
+        let services = engine.services(Arc::new(NoRecorder)).await;
+        let services = services.expect("a working engine");
         let new = NewSale {
             product_name: "lamp".into(),
             product_description: String::new(),
@@ -47,18 +40,14 @@ impl Shop {
             },
             stock,
         };
-        let created = sales.create(&new).await.expect("a working repository");
+        let created = services
+            .sales
+            .create(&new)
+            .await
+            .expect("a working repository");
         let sale = created.expect("a valid sale").sale;
-        let service = FlashSaleService::new(FlashSalePorts {
-            catalogue,
-            stock: engine.stock(),
-            queue: engine.queue(),
-            clock: Arc::new(SystemClock),
-            ids: Arc::new(UuidV7),
-            recorder: Arc::new(NoRecorder),
-        });
         Self {
-            service,
+            service: services.flash_sale,
             engine,
             sale,
             next_user: AtomicU64::new(1),

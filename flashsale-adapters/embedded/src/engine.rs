@@ -106,6 +106,11 @@ impl EmbeddedEngine {
         })))
     }
 
+    /// The clock that windows are judged by.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.0.clock)
+    }
+
     /// The stock store.
     pub fn stock(&self) -> Arc<EmbeddedStockStore> {
         Arc::new(EmbeddedStockStore(Arc::clone(&self.0)))

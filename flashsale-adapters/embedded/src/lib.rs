@@ -11,6 +11,7 @@ mod journal;
 mod order_repo;
 mod rows;
 mod sale_repo;
+mod services;
 mod stock_store;
 mod user_repo;
 
@@ -22,5 +23,6 @@ pub use engine::EmbeddedEngine;
 pub use error::OpenError;
 pub use order_repo::EmbeddedOrderRepo;
 pub use sale_repo::EmbeddedSaleRepo;
+pub use services::EmbeddedServices;
 pub use stock_store::EmbeddedStockStore;
 pub use user_repo::EmbeddedUserRepo;

@@ -6,9 +6,11 @@ use flashsale_core::domain::{
     AttemptId, Hold, HoldState, NewSale, Quantity, Reservation, ReserveOutcome, Sale, SaleChange,
     Timestamp, UserId, Window,
 };
-use flashsale_core::ports::{IdSource, OrderRepo, StockStore, StockStoreExt};
-use flashsale_core::services::{Auditor, Catalogue, ChangeSaleOutcome, SaleService, Verdict};
-use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
+use flashsale_core::ports::{IdSource, NoRecorder, OrderRepo, StockStore, StockStoreExt};
+use flashsale_core::services::{ChangeSaleOutcome, Verdict};
+use flashsale_embedded::{
+    Decides, EmbeddedConfig, EmbeddedEngine, EmbeddedServices, SystemClock, UuidV7,
+};
 use tempfile::TempDir;
 
 fn open(folder: &TempDir, decides: Decides) -> EmbeddedEngine {
@@ -17,13 +19,8 @@ fn open(folder: &TempDir, decides: Decides) -> EmbeddedEngine {
     EmbeddedEngine::open(config, Arc::new(SystemClock)).unwrap()
 }
 
-fn sale_service(engine: &EmbeddedEngine) -> SaleService {
-    SaleService {
-        repo: engine.sales(),
-        orders: engine.orders(),
-        stock: engine.stock(),
-        catalogue: Arc::new(Catalogue::new(engine.sales())),
-    }
+async fn services(engine: &EmbeddedEngine) -> EmbeddedServices {
+    engine.services(Arc::new(NoRecorder)).await.unwrap()
 }
 
 async fn sale(engine: &EmbeddedEngine, stock: u64) -> Sale {
@@ -36,7 +33,9 @@ async fn sale(engine: &EmbeddedEngine, stock: u64) -> Sale {
         },
         stock,
     };
-    sale_service(engine)
+    services(engine)
+        .await
+        .sales
         .create(&new)
         .await
         .unwrap()
@@ -53,11 +52,7 @@ fn wish(user: &str) -> Reservation {
 }
 
 async fn verdict(engine: &EmbeddedEngine, sale: &Sale) -> Verdict {
-    let auditor = Auditor {
-        sales: engine.sales(),
-        orders: engine.orders(),
-        stock: engine.stock(),
-    };
+    let auditor = services(engine).await.auditor;
     let account = auditor.account(sale.id).await.unwrap().unwrap();
     println!("{account:?}");
     account.verdict()
@@ -76,7 +71,9 @@ async fn orders_stock_and_holds_survive_a_restart() {
     let ReserveOutcome::Sold(attempt, order) = ann else {
         panic!("{ann:?}")
     };
-    sale_service(&engine)
+    services(&engine)
+        .await
+        .sales
         .change(sale.id, SaleChange::Restock(2))
         .await
         .unwrap();
@@ -159,7 +156,9 @@ async fn a_closed_sale_stays_closed() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(&folder, Decides::AtOnce);
     let sale = sale(&engine, 1).await;
-    let closed = sale_service(&engine)
+    let closed = services(&engine)
+        .await
+        .sales
         .change(sale.id, SaleChange::Close)
         .await
         .unwrap();
