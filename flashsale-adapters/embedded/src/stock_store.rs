@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, Decision, FailReason, Hold, Ledger, Levels, OpenOutcome, Phase,
-    ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome,
-    Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    ApplyOutcome, Attempt, Decision, FailReason, Hold, Ledger, Levels, OpenOutcome, ProductId,
+    Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome, Settlement,
+    StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use flashsale_core::ports::StockStore;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};

@@ -1,4 +1,5 @@
 //! What a shop relies on when the process goes away and comes back.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 
