@@ -5,9 +5,9 @@ use async_trait::async_trait;
 
 use super::{check_batch, lock};
 use crate::domain::{
-    ApplyOutcome, Attempt, Decision, Epoch, Hold, Ledger, Levels, OpenOutcome, ProductId,
-    Reservation, ReserveOutcome, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement,
-    StockEvent, StockSnapshot, Timestamp, UserId,
+    ApplyOutcome, Attempt, Decision, Hold, Ledger, Levels, OpenOutcome, ProductId, Reservation,
+    ReserveOutcome, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
+    StockSnapshot, Timestamp, UserId,
 };
 use crate::error::PortError;
 use crate::ports::{Clock, StockStore};
@@ -16,15 +16,8 @@ use crate::ports::{Clock, StockStore};
 #[derive(Debug)]
 pub struct MemoryStockStore {
     clock: Arc<dyn Clock>,
-    sales: Mutex<HashMap<SaleId, Stock>>,
+    sales: Mutex<HashMap<SaleId, Ledger>>,
     results: Mutex<HashMap<(ProductId, UserId), SaleResult>>,
-}
-
-#[derive(Debug)]
-struct Stock {
-    ledger: Ledger,
-    /// The epoch of the snapshot; behind the ledger's after a fence.
-    opened: Epoch,
 }
 
 impl MemoryStockStore {
@@ -46,7 +39,7 @@ impl MemoryStockStore {
     /// What `with` makes of the sale's ledger, if it is loaded.
     fn with<T>(&self, sale: &SaleRef, with: impl FnOnce(&mut Ledger) -> T) -> Option<T> {
         let mut sales = lock(&self.sales);
-        sales.get_mut(&sale.id).map(|stock| with(&mut stock.ledger))
+        sales.get_mut(&sale.id).map(with)
     }
 }
 
@@ -58,21 +51,14 @@ impl StockStore for MemoryStockStore {
         snapshot: &StockSnapshot,
     ) -> Result<OpenOutcome, PortError> {
         let mut sales = lock(&self.sales);
-        if let Some(stock) = sales.get(&sale.id) {
-            let present = stock.ledger.sale().epoch;
-            if sale.epoch < present {
-                return Ok(OpenOutcome::Stale(present));
-            }
-            if sale.epoch == stock.opened {
-                return Ok(OpenOutcome::AlreadyOpen);
-            }
-        }
-        let stock = Stock {
-            ledger: Ledger::open(*sale, snapshot.clone()),
-            opened: sale.epoch,
+        let opening = match sales.get(&sale.id) {
+            Some(ledger) => ledger.opening(sale.epoch),
+            None => OpenOutcome::Opened,
         };
-        sales.insert(sale.id, stock);
-        Ok(OpenOutcome::Opened)
+        if opening == OpenOutcome::Opened {
+            sales.insert(sale.id, Ledger::open(*sale, snapshot.clone()));
+        }
+        Ok(opening)
     }
 
     async fn reserve(

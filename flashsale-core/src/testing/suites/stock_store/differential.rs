@@ -35,8 +35,6 @@ pub(super) async fn random_commands_are_answered_as_by_the_ledger(rigs: Rigs<'_>
 struct Run<'a> {
     bench: Bench<'a>,
     ledger: Ledger,
-    /// The epoch of the last snapshot.
-    opened: Epoch,
     random: Seeded,
     now: Timestamp,
     /// The latest moment so far.
@@ -55,7 +53,6 @@ impl<'a> Run<'a> {
         let earliest = START.plus_ms(-200);
         Ok(Self {
             ledger: Ledger::open(bench.sale, bench.snapshot()),
-            opened: bench.sale.epoch,
             random: Seeded::new(seed),
             now: earliest,
             latest: earliest,
@@ -244,17 +241,11 @@ impl<'a> Run<'a> {
             ..self.bench.snapshot()
         };
         let answer = self.bench.store.open(&sale, &snapshot).await?;
-        let present = self.ledger.sale().epoch;
-        let expected = if sale.epoch < present {
-            OpenOutcome::Stale(present)
-        } else if sale.epoch == self.opened {
-            OpenOutcome::AlreadyOpen
-        } else {
+        let expected = self.ledger.opening(sale.epoch);
+        if expected == OpenOutcome::Opened {
             self.ledger = Ledger::open(sale, snapshot);
-            self.opened = sale.epoch;
             self.earliest = self.latest;
-            OpenOutcome::Opened
-        };
+        }
         ensure_eq!(format!("open {sale:?}"), answer, expected);
         Ok(())
     }
