@@ -1,1 +1,36 @@
-//! For tests of adapters and of whatever uses the library.
+//! For tests of adapters and of whatever uses the library: every port in memory, and a conformance
+//! suite per port.
+//!
+//! A suite runs one case per sentence of a port's contract. An adapter's author writes a
+//! [`Fixture`], which says how to open the adapter, and asserts that the [`Report`] has passed.
+//!
+//! ```
+//! use flashsale_core::testing::{self, PlainPasswordHasher};
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! # runtime.block_on(async {
+//! testing::password_hasher(&PlainPasswordHasher).await.assert_passed();
+//! # });
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod fixture;
+mod memory;
+mod report;
+mod samples;
+mod seeded;
+mod suites;
+
+pub use fixture::{Fixture, Task};
+pub use memory::{
+    ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase, MemoryOrderRepo,
+    MemoryRecorder, MemorySaleRepo, MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo,
+    PlainPasswordHasher, SequentialIds,
+};
+pub use report::{Case, CaseVerdict, Report, Violation};
+pub use seeded::Seeded;
+pub use suites::{
+    AttemptQueueRig, AttemptRepoRig, GarbageSource, OrderRepoRig, StockStoreRig, TokenIssuers,
+    attempt_queue, attempt_repo, order_repo, password_hasher, sale_repo, stock_store, token_issuer,
+    user_repo,
+};

@@ -10,8 +10,8 @@ use super::{
 /// of admission.
 ///
 /// Every unit that was ever put in is available, reserved or sold, and a user holds at most one
-/// attempt. Users who were refused leave no trace. Time never runs backwards: a moment earlier
-/// than the last one seen counts as the last one seen.
+/// attempt. Users who were refused leave no trace. Reservations never run backwards in time: a
+/// moment earlier than that of the last reservation counts as that one.
 ///
 /// ```
 /// use flashsale_core::domain::{

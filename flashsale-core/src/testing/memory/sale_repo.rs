@@ -1,0 +1,123 @@
+use std::task::Poll;
+
+use async_trait::async_trait;
+
+use super::MemoryDatabase;
+use super::database::SaleRow;
+use crate::domain::{
+    Arbiter, Epoch, NewSale, NewSaleRefused, Phase, Sale, SaleChange, SaleId, StockEvent,
+};
+use crate::error::PortError;
+use crate::ports::{ChangeOutcome, CreateSaleOutcome, Revision, SaleRepo};
+
+/// The sales of a [`MemoryDatabase`].
+#[derive(Clone, Debug, Default)]
+pub struct MemorySaleRepo {
+    database: MemoryDatabase,
+}
+
+impl MemorySaleRepo {
+    /// The sales of this database.
+    pub fn new(database: MemoryDatabase) -> Self {
+        Self { database }
+    }
+}
+
+#[async_trait]
+impl SaleRepo for MemorySaleRepo {
+    async fn create(&self, new: &NewSale) -> Result<CreateSaleOutcome, PortError> {
+        if let Err(refused) = new.validate() {
+            return Ok(CreateSaleOutcome::Refused(refused));
+        }
+        let mut tables = self.database.tables();
+        let product = tables.product(new.product_name.trim(), &new.product_description);
+        let clash = tables.sales.values().map(|row| &row.sale).find(|sale| {
+            sale.product.id == product.id
+                && sale.phase != Phase::Closed
+                && sale.window.overlaps(new.window)
+        });
+        if let Some(clash) = clash {
+            let refused = NewSaleRefused::Overlaps(clash.id);
+            return Ok(CreateSaleOutcome::Refused(refused));
+        }
+        let sale = Sale {
+            id: tables.next_sale(),
+            product,
+            window: new.window,
+            phase: Phase::Scheduled,
+            initial_stock: new.stock,
+            added_stock: 0,
+            epoch: Epoch::FIRST,
+            version: 1,
+        };
+        let row = SaleRow {
+            sale: sale.clone(),
+            events: Vec::new(),
+            books: Arbiter::new(sale.epoch, new.stock),
+        };
+        tables.sales.insert(sale.id, row);
+        tables.sales_changed();
+        Ok(CreateSaleOutcome::Created(sale))
+    }
+
+    async fn opened(&self, sale: SaleId) -> Result<(), PortError> {
+        let mut tables = self.database.tables();
+        if let Some(row) = tables.sales.get_mut(&sale)
+            && row.sale.phase == Phase::Scheduled
+        {
+            row.sale.phase = Phase::Open;
+            tables.sales_changed();
+        }
+        Ok(())
+    }
+
+    async fn change(&self, sale: SaleId, change: SaleChange) -> Result<ChangeOutcome, PortError> {
+        let mut tables = self.database.tables();
+        let Some(row) = tables.sales.get_mut(&sale) else {
+            return Ok(ChangeOutcome::UnknownSale);
+        };
+        let event = match row.sale.change(change) {
+            Ok(event) => event,
+            Err(refused) => return Ok(ChangeOutcome::Refused(refused)),
+        };
+        if let SaleChange::Restock(units) = change {
+            row.books.restock(units);
+        }
+        row.events.push(event);
+        let sale = row.sale.clone();
+        tables.sales_changed();
+        Ok(ChangeOutcome::Changed(sale, event))
+    }
+
+    async fn events(&self, sale: SaleId, after_version: u64) -> Result<Vec<StockEvent>, PortError> {
+        let tables = self.database.tables();
+        let events = tables.sales.get(&sale).map(|row| row.events.iter());
+        let events = events.into_iter().flatten().copied();
+        Ok(events.filter(|e| e.version > after_version).collect())
+    }
+
+    async fn find(&self, sale: SaleId) -> Result<Option<Sale>, PortError> {
+        let tables = self.database.tables();
+        Ok(tables.sales.get(&sale).map(|row| row.sale.clone()))
+    }
+
+    async fn list(&self) -> Result<Vec<Sale>, PortError> {
+        let tables = self.database.tables();
+        Ok(tables.sales.values().map(|row| row.sale.clone()).collect())
+    }
+
+    async fn changed(&self, seen: Revision) -> Result<Revision, PortError> {
+        std::future::poll_fn(|context| {
+            let mut tables = self.database.tables();
+            // The first revision is 1, so that the default one is always behind.
+            let now = Revision(tables.revision + 1);
+            if now == seen {
+                tables.waiting.push(context.waker().clone());
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(now))
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,183 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+
+use super::{check_batch, lock};
+use crate::domain::{
+    ApplyOutcome, Attempt, Decision, Hold, Ledger, Levels, OpenOutcome, ProductId, Reservation,
+    ReserveOutcome, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
+    StockSnapshot, Timestamp, UserId,
+};
+use crate::error::PortError;
+use crate::ports::{Clock, StockStore};
+
+/// A stock store that is a [`Ledger`] per sale behind a lock. Keeps nothing across a restart.
+#[derive(Debug)]
+pub struct MemoryStockStore {
+    clock: Arc<dyn Clock>,
+    sales: Mutex<HashMap<SaleId, Ledger>>,
+    results: Mutex<HashMap<(ProductId, UserId), SaleResult>>,
+}
+
+impl MemoryStockStore {
+    /// A store that knows no sale and judges windows by `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            sales: Mutex::default(),
+            results: Mutex::default(),
+        }
+    }
+
+    /// Forgets everything, as a hot store does that restarts without its memory.
+    pub fn forget(&self) {
+        lock(&self.sales).clear();
+        lock(&self.results).clear();
+    }
+
+    /// What `with` makes of the sale's ledger, if it is loaded.
+    fn with<T>(&self, sale: &SaleRef, with: impl FnOnce(&mut Ledger) -> T) -> Option<T> {
+        let mut sales = lock(&self.sales);
+        sales.get_mut(&sale.id).map(with)
+    }
+}
+
+#[async_trait]
+impl StockStore for MemoryStockStore {
+    async fn open(
+        &self,
+        sale: &SaleRef,
+        snapshot: &StockSnapshot,
+    ) -> Result<OpenOutcome, PortError> {
+        let mut sales = lock(&self.sales);
+        let opening = match sales.get(&sale.id) {
+            Some(ledger) => ledger.opening(sale.epoch),
+            None => OpenOutcome::Opened,
+        };
+        if opening == OpenOutcome::Opened {
+            sales.insert(sale.id, Ledger::open(*sale, snapshot.clone()));
+        }
+        Ok(opening)
+    }
+
+    async fn reserve(
+        &self,
+        sale: &SaleRef,
+        wishes: &[Reservation],
+    ) -> Result<Vec<ReserveOutcome>, PortError> {
+        check_batch(wishes.len(), "reserve")?;
+        let now = self.clock.now();
+        let reserved = self.with(sale, |ledger| {
+            let wishes = wishes.iter();
+            wishes
+                .map(|wish| ledger.reserve(sale.epoch, wish, now))
+                .collect()
+        });
+        Ok(reserved.unwrap_or_else(|| vec![ReserveOutcome::NotLoaded; wishes.len()]))
+    }
+
+    async fn acknowledge(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<(), PortError> {
+        check_batch(attempts.len(), "acknowledge")?;
+        self.with(sale, |ledger| {
+            for attempt in attempts {
+                ledger.acknowledge(&attempt.user, attempt.id);
+            }
+        });
+        Ok(())
+    }
+
+    async fn settle(
+        &self,
+        sale: &SaleRef,
+        settlements: &[Settlement],
+    ) -> Result<Vec<SettleOutcome>, PortError> {
+        check_batch(settlements.len(), "settle")?;
+        let settled = self.with(sale, |ledger| {
+            let settlements = settlements.iter();
+            settlements
+                .map(|settlement| ledger.settle(settlement))
+                .collect()
+        });
+        Ok(settled.unwrap_or_else(|| vec![SettleOutcome::Unchanged; settlements.len()]))
+    }
+
+    async fn holds(
+        &self,
+        sale: &SaleRef,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Hold>>, PortError> {
+        check_batch(users.len(), "holds")?;
+        let holds = self.with(sale, |ledger| {
+            users
+                .iter()
+                .map(|user| ledger.hold(user).cloned())
+                .collect()
+        });
+        Ok(holds.unwrap_or_else(|| vec![None; users.len()]))
+    }
+
+    async fn unlogged(
+        &self,
+        sale: &SaleRef,
+        before: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Attempt>, PortError> {
+        let found = self.with(sale, |ledger| ledger.undecided(before, true, max));
+        Ok(found.unwrap_or_default())
+    }
+
+    async fn overdue(
+        &self,
+        sale: &SaleRef,
+        before: Timestamp,
+        max: usize,
+    ) -> Result<Vec<Attempt>, PortError> {
+        let found = self.with(sale, |ledger| ledger.undecided(before, false, max));
+        Ok(found.unwrap_or_default())
+    }
+
+    async fn apply(&self, sale: &SaleRef, event: &StockEvent) -> Result<ApplyOutcome, PortError> {
+        let applied = self.with(sale, |ledger| ledger.apply(event));
+        Ok(applied.unwrap_or(ApplyOutcome::NotLoaded))
+    }
+
+    async fn fence(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError> {
+        Ok(self.with(sale, |ledger| {
+            ledger.fence(sale.epoch);
+            ledger.levels()
+        }))
+    }
+
+    async fn levels(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError> {
+        Ok(self.with(sale, |ledger| ledger.levels()))
+    }
+
+    async fn put_results(&self, results: &[SaleResult]) -> Result<(), PortError> {
+        check_batch(results.len(), "put_results")?;
+        let mut kept = lock(&self.results);
+        for new in results {
+            let place = (new.product, new.user.clone());
+            let stays = kept.get(&place).is_some_and(|old| {
+                let success = matches!(old.decision, Decision::Success(_));
+                let failure = matches!(new.decision, Decision::Failed(_));
+                old.sale > new.sale || (old.sale == new.sale && success && failure)
+            });
+            if !stays {
+                kept.insert(place, new.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn results(
+        &self,
+        product: ProductId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<SaleResult>>, PortError> {
+        check_batch(users.len(), "results")?;
+        let kept = lock(&self.results);
+        let result = |user: &UserId| kept.get(&(product, user.clone())).cloned();
+        Ok(users.iter().map(result).collect())
+    }
+}

@@ -1,0 +1,66 @@
+//! The adapters in memory keep the contracts of their ports.
+
+mod in_memory;
+
+use std::sync::Arc;
+
+use flashsale_core::testing::{self, MemoryTokenIssuer, PlainPasswordHasher, TokenIssuers};
+
+use in_memory::InMemory;
+
+#[tokio::test]
+async fn the_stock_store_in_memory_keeps_its_contract() {
+    let report = testing::stock_store(&InMemory).await;
+    report.assert_passed();
+    let reopens = [
+        "a_reservation_survives_a_reopen",
+        "a_settlement_survives_a_reopen",
+    ];
+    assert_eq!(report.skipped(), reopens);
+}
+
+#[tokio::test]
+async fn the_attempt_queue_in_memory_keeps_its_contract() {
+    let report = testing::attempt_queue(&InMemory).await;
+    report.assert_passed();
+    assert_eq!(report.skipped(), ["attempts_survive_a_reopen"]);
+}
+
+#[tokio::test]
+async fn the_order_repo_in_memory_keeps_its_contract() {
+    testing::order_repo(&InMemory).await.assert_passed();
+}
+
+#[tokio::test]
+async fn the_sale_repo_in_memory_keeps_its_contract() {
+    testing::sale_repo(&InMemory).await.assert_passed();
+}
+
+#[tokio::test]
+async fn the_user_repo_in_memory_keeps_its_contract() {
+    testing::user_repo(&InMemory).await.assert_passed();
+}
+
+#[tokio::test]
+async fn the_attempt_repo_in_memory_keeps_its_contract() {
+    testing::attempt_repo(&InMemory).await.assert_passed();
+}
+
+#[tokio::test]
+async fn the_plain_password_hasher_keeps_its_contract() {
+    let report = testing::password_hasher(&PlainPasswordHasher).await;
+    report.assert_passed();
+}
+
+#[tokio::test]
+async fn the_token_issuer_in_memory_keeps_its_contract() {
+    let stranger = MemoryTokenIssuer {
+        key: 2,
+        ..MemoryTokenIssuer::default()
+    };
+    let issuers = TokenIssuers {
+        issuer: Arc::new(MemoryTokenIssuer::default()),
+        stranger: Arc::new(stranger),
+    };
+    testing::token_issuer(&issuers).await.assert_passed();
+}

@@ -1,0 +1,89 @@
+//! The fixture of the adapters in memory.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flashsale_core::PortError;
+use flashsale_core::ports::{SaleRepo, UserRepo};
+use flashsale_core::testing::{
+    AttemptQueueRig, AttemptRepoRig, Fixture, GarbageSource, ManualClock, MemoryAttemptQueue,
+    MemoryAttemptRepo, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo, MemoryStockStore,
+    MemoryUserRepo, OrderRepoRig, StockStoreRig,
+};
+
+#[derive(Debug)]
+pub(crate) struct InMemory;
+
+#[async_trait]
+impl Fixture<StockStoreRig> for InMemory {
+    async fn open(&self, _place: &str) -> Result<StockStoreRig, PortError> {
+        let clock = Arc::new(ManualClock::default());
+        Ok(StockStoreRig {
+            store: Arc::new(MemoryStockStore::new(clock.clone())),
+            clock,
+            sales: None,
+            decides_at_once: false,
+        })
+    }
+}
+
+#[async_trait]
+impl Fixture<OrderRepoRig> for InMemory {
+    async fn open(&self, _place: &str) -> Result<OrderRepoRig, PortError> {
+        let database = MemoryDatabase::new();
+        let clock = Arc::new(ManualClock::default());
+        Ok(OrderRepoRig {
+            orders: Arc::new(MemoryOrderRepo::new(database.clone(), clock)),
+            sales: Arc::new(MemorySaleRepo::new(database)),
+        })
+    }
+}
+
+#[async_trait]
+impl Fixture<AttemptRepoRig> for InMemory {
+    async fn open(&self, _place: &str) -> Result<AttemptRepoRig, PortError> {
+        let database = MemoryDatabase::new();
+        let clock = Arc::new(ManualClock::default());
+        Ok(AttemptRepoRig {
+            attempts: Arc::new(MemoryAttemptRepo::new(database.clone())),
+            orders: Arc::new(MemoryOrderRepo::new(database.clone(), clock)),
+            sales: Arc::new(MemorySaleRepo::new(database)),
+        })
+    }
+}
+
+#[async_trait]
+impl Fixture<Arc<dyn SaleRepo>> for InMemory {
+    async fn open(&self, _place: &str) -> Result<Arc<dyn SaleRepo>, PortError> {
+        Ok(Arc::new(MemorySaleRepo::default()))
+    }
+}
+
+#[async_trait]
+impl Fixture<Arc<dyn UserRepo>> for InMemory {
+    async fn open(&self, _place: &str) -> Result<Arc<dyn UserRepo>, PortError> {
+        Ok(Arc::new(MemoryUserRepo::default()))
+    }
+}
+
+#[derive(Debug)]
+struct Garbage(MemoryAttemptQueue);
+
+#[async_trait]
+impl GarbageSource for Garbage {
+    async fn put(&self, payload: &[u8]) -> Result<(), PortError> {
+        self.0.publish_undecodable(payload);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Fixture<AttemptQueueRig> for InMemory {
+    async fn open(&self, _place: &str) -> Result<AttemptQueueRig, PortError> {
+        let queue = MemoryAttemptQueue::new();
+        Ok(AttemptQueueRig {
+            garbage: Some(Arc::new(Garbage(queue.clone()))),
+            queue: Arc::new(queue),
+        })
+    }
+}
