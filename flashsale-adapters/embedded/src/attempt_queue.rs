@@ -17,10 +17,12 @@ use crate::rows;
 ///
 /// Made by [`EmbeddedEngine::queue`](crate::EmbeddedEngine::queue). Publishing returns when the
 /// attempts are on disk. An attempt is kept until every group that ever subscribed has committed
-/// it; as long as there is no group, all are kept, up to
-/// [`queue_max`](crate::EmbeddedConfig::queue_max). Waiting needs a tokio runtime with its timer.
+/// it, and the newest 10,000 are kept in any case, for groups to come. Waiting needs a tokio runtime with its timer.
 #[derive(Clone, Debug)]
 pub struct EmbeddedAttemptQueue(pub(crate) Arc<Engine>);
+
+/// How many attempts are kept although every group has committed them.
+const KEPT: usize = 10_000;
 
 /// What of the queue is in memory.
 #[derive(Debug, Default)]
@@ -66,7 +68,7 @@ impl AttemptQueue for EmbeddedAttemptQueue {
         } = &*self.0;
         // Held while writing, so that positions appear in memory in the order of the disk.
         let mut log = queue.log.lock();
-        if log.attempts.len() + attempts.len() > config.queue_max {
+        if log.attempts.len() + attempts.len() > config.queue_max + KEPT {
             return Ok(vec![Published::Unconfirmed; attempts.len()]);
         }
         let positions = journal.write("publish", |transaction| append(transaction, attempts))?;
@@ -134,20 +136,20 @@ impl AttemptReader for EmbeddedAttemptReader {
         };
         let done = group.done_with(&log.attempts, &self.lent);
         let others = log.groups.iter().filter(|(name, _)| **name != self.group);
-        let kept_from = others
-            .map(|(_, group)| group.done)
-            .min()
+        let done_by_all = others.map(|(_, group)| group.done).min();
+        let kept_from = done_by_all
             .unwrap_or(done)
-            .min(done);
+            .min(done)
+            .min(log.oldest_to_keep());
         self.engine.journal.write("commit", |transaction| {
             store_done(transaction, &self.group, done)?;
-            let sql = "DELETE FROM queue WHERE position <= ?1";
+            let sql = "DELETE FROM queue WHERE position < ?1";
             transaction.prepare_cached(sql)?.execute([kept_from])
         })?;
         if let Some(group) = log.groups.get_mut(&self.group) {
             group.commit(&self.lent, done);
         }
-        log.attempts = log.attempts.split_off(&(kept_from + 1));
+        log.attempts = log.attempts.split_off(&kept_from);
         self.lent.clear();
         Ok(())
     }
@@ -167,6 +169,12 @@ impl Drop for EmbeddedAttemptReader {
 }
 
 impl Log {
+    /// The position of the oldest of the newest [`KEPT`] attempts.
+    fn oldest_to_keep(&self) -> i64 {
+        let surplus = self.attempts.len().saturating_sub(KEPT);
+        self.attempts.keys().nth(surplus).copied().unwrap_or(0)
+    }
+
     /// The oldest attempts that no reader of the group has or had.
     fn lend(&mut self, group: &str, max: usize) -> Vec<(i64, Attempt)> {
         let Some(group) = self.groups.get_mut(group) else {

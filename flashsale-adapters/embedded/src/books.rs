@@ -1,8 +1,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use flashsale_core::domain::{
-    Arbiter, Attempt, AttemptId, Buyer, Decision, Ledger, SaleId, SaleRef, StockSnapshot, UserId,
-    Window,
+    Arbiter, Attempt, AttemptId, Buyer, Decision, Epoch, Hold, Ledger, SaleId, SaleRef,
+    StockSnapshot, UserId, Window,
 };
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -22,20 +22,20 @@ pub(crate) struct Books {
     arbiter_stale: AtomicBool,
     undone: Mutex<Vec<(UserId, AttemptId)>>,
     any_undone: AtomicBool,
-    /// Holds up to this seq are on disk.
-    durable_seq: AtomicU64,
+    /// Holds up to this place are on disk; see [`place`].
+    durable: AtomicU64,
 }
 
 impl Books {
     pub(crate) fn new(ledger: Option<Ledger>) -> Self {
-        let seq = ledger.as_ref().map_or(0, |ledger| ledger.levels().seq);
+        let durable = ledger.as_ref().map_or(0, last_place);
         Self {
             ledger: Mutex::new(ledger),
             arbiter: Mutex::default(),
             arbiter_stale: AtomicBool::new(false),
             undone: Mutex::default(),
             any_undone: AtomicBool::new(false),
-            durable_seq: AtomicU64::new(seq),
+            durable: AtomicU64::new(durable),
         }
     }
 
@@ -65,7 +65,8 @@ impl Books {
     /// Takes note that an attempt is on disk, or never will be.
     pub(crate) fn written(&self, attempt: &Attempt, kept: bool) {
         if kept {
-            self.durable_seq.fetch_max(attempt.seq, Ordering::AcqRel);
+            let place = place(attempt.epoch, attempt.seq);
+            self.durable.fetch_max(place, Ordering::AcqRel);
         } else {
             let undone = (attempt.user.clone(), attempt.id);
             self.undone.lock().push(undone);
@@ -74,10 +75,27 @@ impl Books {
         }
     }
 
-    /// Whether the hold with this seq is on disk.
-    pub(crate) fn is_durable(&self, seq: u64) -> bool {
-        seq <= self.durable_seq.load(Ordering::Acquire)
+    /// Replaces the stock by one that is on disk.
+    pub(crate) fn replace(&self, ledger: &mut Option<Ledger>, opened: Ledger) {
+        self.durable
+            .fetch_max(last_place(&opened), Ordering::AcqRel);
+        *ledger = Some(opened);
     }
+
+    /// Whether the hold is on disk.
+    pub(crate) fn is_durable(&self, hold: &Hold) -> bool {
+        place(hold.epoch, hold.seq) <= self.durable.load(Ordering::Acquire)
+    }
+}
+
+/// A place in the order of a sale's reservations over all epochs. A sale has fewer than 2^40
+/// reservations and releases in an epoch, and fewer than 2^24 epochs.
+fn place(epoch: Epoch, seq: u64) -> u64 {
+    u64::from(epoch.get()) << 40 | seq
+}
+
+fn last_place(ledger: &Ledger) -> u64 {
+    place(ledger.sale().epoch, ledger.levels().seq)
 }
 
 /// The stock of a sale as the disk has it; nothing if it was never opened.

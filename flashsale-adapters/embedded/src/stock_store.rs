@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, Decision, FailReason, Hold, Ledger, Levels, OpenOutcome, ProductId,
-    Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome, Settlement,
-    StockEvent, StockSnapshot, Timestamp, UserId,
+    ApplyOutcome, Attempt, AttemptId, Decision, FailReason, Hold, Ledger, Levels, OpenOutcome,
+    ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome,
+    Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use flashsale_core::ports::StockStore;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -29,8 +29,8 @@ pub struct EmbeddedStockStore(pub(crate) Arc<Engine>);
 enum Admitted {
     /// The answer stands as soon as the ticket resolves.
     Answer(ReserveOutcome),
-    /// The user's hold is not on disk yet; ask again when it is, or is gone.
-    AskAgain,
+    /// The hold of this attempt is not on disk yet; ask again when it is, or is gone.
+    AskAgain(AttemptId),
 }
 
 #[async_trait]
@@ -52,10 +52,7 @@ impl StockStore for EmbeddedStockStore {
                 self.0.journal.next_id().get()
             })
         })?;
-        let mut opened = Ledger::open(*sale, snapshot.clone());
-        let last_seq = ledger.as_ref().map_or(0, |ledger| ledger.levels().seq);
-        opened.resume_at(last_seq);
-        *ledger = Some(opened);
+        books.replace(&mut ledger, Ledger::open(*sale, snapshot.clone()));
         Ok(OpenOutcome::Opened)
     }
 
@@ -69,6 +66,7 @@ impl StockStore for EmbeddedStockStore {
             return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
         };
         let mut outcomes = Vec::with_capacity(wishes.len());
+        let mut waited_for = None;
         while outcomes.len() < wishes.len() {
             let rest = &wishes[outcomes.len()..];
             let room = self.0.journal.admit("reserve", rest.len());
@@ -77,22 +75,22 @@ impl StockStore for EmbeddedStockStore {
             }
             let now = self.0.clock.now();
             let mut entries = Vec::new();
-            let mut ask_again = false;
+            let mut ask_again = None;
             let ticket = {
                 let mut ledger = books.ledger();
                 let Some(ledger) = &mut *ledger else {
                     return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
                 };
                 for wish in rest {
-                    match self.admit(&books, ledger, sale, wish, now, &mut entries) {
+                    match self.admit(&books, ledger, sale, wish, now, waited_for, &mut entries) {
                         Admitted::Answer(outcome) => outcomes.push(outcome),
-                        Admitted::AskAgain => {
-                            ask_again = true;
+                        Admitted::AskAgain(attempt) => {
+                            ask_again = Some(attempt);
                             break;
                         }
                     }
                 }
-                if entries.is_empty() && !ask_again {
+                if entries.is_empty() && ask_again.is_none() {
                     return Ok(outcomes);
                 }
                 self.join(&books, entries)
@@ -106,9 +104,10 @@ impl StockStore for EmbeddedStockStore {
             match ticket.kept(taken).await {
                 Ok(()) => {}
                 // Whoever holds the units has heard of the fault; this caller tries afresh.
-                Err(_) if ask_again && outcomes.is_empty() => {}
+                Err(_) if ask_again.is_some() && outcomes.is_empty() => {}
                 Err(error) => return Err(error),
             }
+            waited_for = ask_again;
         }
         Ok(outcomes)
     }
@@ -160,25 +159,24 @@ impl StockStore for EmbeddedStockStore {
         let Some(books) = self.0.books(sale.id)? else {
             return Ok(vec![None; users.len()]);
         };
+        let mut waited_for: Vec<Option<Hold>> = Vec::new();
         loop {
-            let ticket = {
+            let (holds, ticket) = {
                 let mut ledger = books.ledger();
                 let Some(ledger) = &mut *ledger else {
                     return Ok(vec![None; users.len()]);
                 };
                 let holds = users.iter().map(|user| ledger.hold(user).cloned());
                 let holds: Vec<_> = holds.collect();
-                if holds
-                    .iter()
-                    .flatten()
-                    .all(|hold| books.is_durable(hold.seq))
-                {
+                if holds == waited_for || holds.iter().flatten().all(|h| books.is_durable(h)) {
                     return Ok(holds);
                 }
-                self.0.journal.join([])
+                (holds, self.0.journal.join([]))
             };
-            // Nobody is told of a hold that may yet be lost.
+            // Nobody is told of a hold that may yet be lost. Those that are still there after
+            // this are on disk.
             let _ = ticket.await;
+            waited_for = holds;
         }
     }
 
@@ -299,16 +297,18 @@ impl EmbeddedStockStore {
         sale: &SaleRef,
         wish: &Reservation,
         now: Timestamp,
+        waited_for: Option<AttemptId>,
         entries: &mut Vec<Entry>,
     ) -> Admitted {
         let attempt = match ledger.reserve(sale.epoch, wish, now) {
             ReserveOutcome::Reserved(attempt) => attempt,
             ReserveOutcome::Held(hold) => {
                 let taken_now = entries.iter().any(|entry| entry.attempt.id == hold.attempt);
-                return if taken_now || books.is_durable(hold.seq) {
+                let on_disk = books.is_durable(&hold) || waited_for == Some(hold.attempt);
+                return if taken_now || on_disk {
                     Admitted::Answer(ReserveOutcome::Held(hold))
                 } else {
-                    Admitted::AskAgain
+                    Admitted::AskAgain(hold.attempt)
                 };
             }
             refused => return Admitted::Answer(refused),

@@ -528,8 +528,9 @@ impl Ledger {
         slot.insert(Hold {
             attempt: settlement.attempt,
             quantity: settlement.quantity,
-            epoch: self.sale.epoch,
-            seq: self.seq,
+            epoch: self.opened,
+            // It has no place among this stock's reservations.
+            seq: 0,
             reserved_at: settlement.reserved_at,
             state: HoldState::Sold(order),
         });
