@@ -245,6 +245,9 @@ impl<'a> Run<'a> {
         if expected == OpenOutcome::Opened {
             self.ledger = Ledger::open(sale, snapshot);
             self.earliest = self.latest;
+            // Whether seq goes on or starts anew under a new epoch is left open too.
+            let levels = self.bench.levels().await?;
+            self.ledger.resume_at(levels.seq);
         }
         ensure_eq!(format!("open {sale:?}"), answer, expected);
         Ok(())
