@@ -1,5 +1,6 @@
-//! For tests of adapters and of whatever uses the library: every port in memory, and a conformance
-//! suite per port.
+//! For tests of adapters and of whatever uses the library: every port in memory, a conformance
+//! suite per port, ports that go wrong by a seed ([`Faulty`]), and deliberately wrong stores that
+//! show what the suites notice.
 //!
 //! A suite runs one case per sentence of a port's contract. An adapter's author writes a
 //! [`Fixture`], which says how to open the adapter, and asserts that the [`Report`] has passed.
@@ -14,19 +15,23 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod faulty;
 mod fixture;
 mod memory;
+mod mutants;
 mod report;
 mod samples;
 mod seeded;
 mod suites;
 
+pub use faulty::{FaultRates, Faults, Faulty};
 pub use fixture::{Fixture, Task};
 pub use memory::{
     ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase, MemoryOrderRepo,
     MemoryRecorder, MemorySaleRepo, MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo,
     PlainPasswordHasher, SequentialIds,
 };
+pub use mutants::{MutantOrderRepo, MutantStockStore, OrderMutation, StockMutation};
 pub use report::{Case, CaseVerdict, Report, Violation};
 pub use seeded::Seeded;
 pub use suites::{

@@ -4,7 +4,12 @@ mod in_memory;
 
 use std::sync::Arc;
 
-use flashsale_core::testing::{self, MemoryTokenIssuer, PlainPasswordHasher, TokenIssuers};
+use async_trait::async_trait;
+use flashsale_core::PortError;
+use flashsale_core::testing::{
+    self, Fixture, ManualClock, MemoryStockStore, MemoryTokenIssuer, PlainPasswordHasher,
+    StockStoreRig, TokenIssuers,
+};
 
 use in_memory::InMemory;
 
@@ -17,6 +22,27 @@ async fn the_stock_store_in_memory_keeps_its_contract() {
         "a_settlement_survives_a_reopen",
     ];
     assert_eq!(report.skipped(), reopens);
+}
+
+#[derive(Debug)]
+struct Deciding;
+
+#[async_trait]
+impl Fixture<StockStoreRig> for Deciding {
+    async fn open(&self, _place: &str) -> Result<StockStoreRig, PortError> {
+        let clock = Arc::new(ManualClock::default());
+        Ok(StockStoreRig {
+            store: Arc::new(MemoryStockStore::deciding(clock.clone())),
+            clock,
+            sales: None,
+            decides_at_once: true,
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_stock_store_that_decides_at_once_keeps_its_contract() {
+    testing::stock_store(&Deciding).await.assert_passed();
 }
 
 #[tokio::test]

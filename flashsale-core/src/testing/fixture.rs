@@ -51,6 +51,12 @@ pub trait Fixture<R: Send + 'static>: Debug + Send + Sync {
         false
     }
 
+    /// How many sales get random commands, 120 to 250 each, that are compared with the state
+    /// machine. A fixture that waits for a disk or a network at every command keeps the 8.
+    fn random_sales(&self) -> u64 {
+        8
+    }
+
     /// Runs all tasks at the same time to their ends. As it stands they share the task of the
     /// caller; a fixture with a runtime of several threads had better spawn them.
     async fn together(&self, tasks: Vec<Task>) {

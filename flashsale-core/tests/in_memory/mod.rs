@@ -25,6 +25,10 @@ impl Fixture<StockStoreRig> for InMemory {
             decides_at_once: false,
         })
     }
+
+    fn random_sales(&self) -> u64 {
+        1_000
+    }
 }
 
 #[async_trait]
@@ -36,6 +40,10 @@ impl Fixture<OrderRepoRig> for InMemory {
             orders: Arc::new(MemoryOrderRepo::new(database.clone(), clock)),
             sales: Arc::new(MemorySaleRepo::new(database)),
         })
+    }
+
+    fn random_sales(&self) -> u64 {
+        1_000
     }
 }
 

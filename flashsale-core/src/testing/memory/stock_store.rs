@@ -1,13 +1,14 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
 use super::{check_batch, lock};
 use crate::domain::{
-    ApplyOutcome, Attempt, Decision, Hold, Ledger, Levels, OpenOutcome, ProductId, Reservation,
-    ReserveOutcome, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
-    StockSnapshot, Timestamp, UserId,
+    ApplyOutcome, Attempt, Decision, Hold, Ledger, Levels, OpenOutcome, OrderId, ProductId,
+    Reservation, ReserveOutcome, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement,
+    StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use crate::error::PortError;
 use crate::ports::{Clock, StockStore};
@@ -16,6 +17,8 @@ use crate::ports::{Clock, StockStore};
 #[derive(Debug)]
 pub struct MemoryStockStore {
     clock: Arc<dyn Clock>,
+    /// The last order decided, if the store decides.
+    decides: Option<AtomicI64>,
     sales: Mutex<HashMap<SaleId, Ledger>>,
     results: Mutex<HashMap<(ProductId, UserId), SaleResult>>,
 }
@@ -25,9 +28,36 @@ impl MemoryStockStore {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
+            decides: None,
             sales: Mutex::default(),
             results: Mutex::default(),
         }
+    }
+
+    /// A store that is the arbiter too: what it reserves is bought in the same step, as order 1, 2,
+    /// 3 and so on. Nobody else hears of these orders.
+    pub fn deciding(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            decides: Some(AtomicI64::new(0)),
+            ..Self::new(clock)
+        }
+    }
+
+    /// Turns a reservation into an order, if the store decides.
+    fn decide(&self, ledger: &mut Ledger, outcome: ReserveOutcome) -> ReserveOutcome {
+        let (Some(last), ReserveOutcome::Reserved(attempt)) = (&self.decides, &outcome) else {
+            return outcome;
+        };
+        let order = last.fetch_add(1, Ordering::SeqCst) + 1;
+        let order = OrderId::new(order).expect("counts up from 1");
+        ledger.settle(&Settlement {
+            user: attempt.user.clone(),
+            attempt: attempt.id,
+            quantity: attempt.quantity,
+            reserved_at: attempt.reserved_at,
+            decision: Decision::Success(order),
+        });
+        ReserveOutcome::Sold(attempt.clone(), order)
     }
 
     /// Forgets everything, as a hot store does that restarts without its memory.
@@ -69,10 +99,11 @@ impl StockStore for MemoryStockStore {
         check_batch(wishes.len(), "reserve")?;
         let now = self.clock.now();
         let reserved = self.with(sale, |ledger| {
-            let wishes = wishes.iter();
-            wishes
-                .map(|wish| ledger.reserve(sale.epoch, wish, now))
-                .collect()
+            let outcomes = wishes.iter().map(|wish| {
+                let outcome = ledger.reserve(sale.epoch, wish, now);
+                self.decide(ledger, outcome)
+            });
+            outcomes.collect()
         });
         Ok(reserved.unwrap_or_else(|| vec![ReserveOutcome::NotLoaded; wishes.len()]))
     }

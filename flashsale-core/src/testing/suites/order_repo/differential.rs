@@ -6,14 +6,13 @@ use crate::testing::{Fixture, OrderRepoRig, Seeded, Violation};
 
 type Rigs<'a> = &'a dyn Fixture<OrderRepoRig>;
 
-const SEEDS: u64 = 16;
 const COMMANDS: usize = 120;
 const USERS: u64 = 15;
 const STOCK: u64 = 6;
 
-/// Sixteen sales, 120 random commands each: the repository has to decide as the arbiter does.
+/// Several sales, 120 random commands each: the repository has to decide as the arbiter does.
 pub(super) async fn random_attempts_are_decided_as_by_the_arbiter(rigs: Rigs<'_>) -> Checked {
-    for seed in 0..SEEDS {
+    for seed in 0..rigs.random_sales() {
         let bench = Bench::open(rigs, STOCK).await?;
         let mut run = Run {
             arbiter: Arbiter::new(bench.sale.epoch, STOCK),

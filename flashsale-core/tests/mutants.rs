@@ -1,0 +1,115 @@
+//! Every mutant fails its suite, at least in the case that is meant for it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flashsale_core::PortError;
+use flashsale_core::testing::{
+    self, Fixture, ManualClock, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo, MemoryStockStore,
+    MutantOrderRepo, MutantStockStore, OrderMutation, OrderRepoRig, StockMutation, StockStoreRig,
+};
+
+#[derive(Debug)]
+struct StockMutants(StockMutation);
+
+#[async_trait]
+impl Fixture<StockStoreRig> for StockMutants {
+    async fn open(&self, _place: &str) -> Result<StockStoreRig, PortError> {
+        let clock = Arc::new(ManualClock::default());
+        let inner = MemoryStockStore::new(clock.clone());
+        Ok(StockStoreRig {
+            store: Arc::new(MutantStockStore::new(inner, self.0)),
+            clock,
+            sales: None,
+            decides_at_once: false,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct OrderMutants(OrderMutation);
+
+#[async_trait]
+impl Fixture<OrderRepoRig> for OrderMutants {
+    async fn open(&self, _place: &str) -> Result<OrderRepoRig, PortError> {
+        let database = MemoryDatabase::new();
+        let clock = Arc::new(ManualClock::default());
+        let inner = MemoryOrderRepo::new(database.clone(), clock);
+        Ok(OrderRepoRig {
+            orders: Arc::new(MutantOrderRepo::new(inner, self.0)),
+            sales: Arc::new(MemorySaleRepo::new(database)),
+        })
+    }
+}
+
+/// The case that is meant for a mutation.
+fn case_for_stock(mutation: StockMutation) -> Option<&'static str> {
+    Some(match mutation {
+        StockMutation::Nothing => return None,
+        StockMutation::OversellsByOne => "racing_users_never_oversell",
+        StockMutation::ForgetsOnePerUser => "a_racing_user_gets_one_attempt",
+        StockMutation::TellsTheRetrysId => "a_user_who_holds_units_gets_that_hold_back",
+        StockMutation::MarksRefusedUsers => "refused_users_are_not_marked",
+        StockMutation::ReturnsStockTwice => "repeating_a_settlement_changes_nothing",
+        StockMutation::NeverReturnsStock => "a_stale_cancelled_or_expired_attempt_is_released",
+        StockMutation::IgnoresTheWindowEnd => "the_window_excludes_its_end",
+        StockMutation::AppliesAnEventTwice => "each_version_is_applied_once",
+        StockMutation::IgnoresGaps => "a_missing_version_is_a_gap",
+        StockMutation::IgnoresTheEpoch => "a_caller_of_another_epoch_is_told_to_ask_again",
+        StockMutation::TellsTheNewestFirst => {
+            "unlogged_attempts_come_oldest_first_and_up_to_before"
+        }
+        StockMutation::KeepsTheLastResult => {
+            "a_failure_never_replaces_the_success_of_the_same_sale"
+        }
+    })
+}
+
+fn case_for_orders(mutation: OrderMutation) -> Option<&'static str> {
+    Some(match mutation {
+        OrderMutation::Nothing => return None,
+        OrderMutation::ForgetsAttempts => "the_first_decision_about_an_attempt_is_final",
+        OrderMutation::IgnoresTheStock => "units_of_orders_never_exceed_the_stock",
+        OrderMutation::IgnoresTheUser => "a_user_has_at_most_one_order_in_a_sale",
+        OrderMutation::IgnoresTheEpoch => "an_attempt_of_an_older_epoch_is_stale",
+        OrderMutation::DecidesBackwards => "attempts_are_decided_in_order",
+        OrderMutation::DecidesPartOfABatch => "attempts_of_another_sale_are_invalid",
+    })
+}
+
+#[tokio::test]
+async fn the_suite_of_the_stock_store_catches_every_mutant() {
+    for mutation in StockMutation::ALL {
+        let report = testing::stock_store(&StockMutants(mutation)).await;
+        let meant = case_for_stock(mutation).unwrap();
+        assert!(report.failed().contains(&meant), "{mutation:?}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn the_random_commands_alone_catch_every_mutant_but_that_of_the_results() {
+    const RANDOM: &str = "random_commands_are_answered_as_by_the_ledger";
+    for mutation in StockMutation::ALL {
+        let report = testing::stock_store(&StockMutants(mutation)).await;
+        let caught = report.failed().contains(&RANDOM);
+        let of_results = mutation == StockMutation::KeepsTheLastResult;
+        assert!(caught != of_results, "{mutation:?}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn the_suite_of_the_order_repo_catches_every_mutant() {
+    for mutation in OrderMutation::ALL {
+        let report = testing::order_repo(&OrderMutants(mutation)).await;
+        let meant = case_for_orders(mutation).unwrap();
+        assert!(report.failed().contains(&meant), "{mutation:?}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn a_mutant_with_nothing_wrong_passes() {
+    let stock = testing::stock_store(&StockMutants(StockMutation::Nothing)).await;
+    stock.assert_passed();
+    let orders = testing::order_repo(&OrderMutants(OrderMutation::Nothing)).await;
+    orders.assert_passed();
+}
