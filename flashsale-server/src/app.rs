@@ -1,0 +1,121 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use flashsale_core::services::{Auditor, AuthService, Catalogue, FlashSaleService, SaleService};
+use poem::endpoint::BoxEndpoint;
+use poem::http::HeaderValue;
+use poem::{EndpointExt, Response};
+
+use crate::http::{Edge, document};
+use crate::metrics::Metrics;
+
+/// Everything the routes need; built by whoever wires the adapters.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Takes attempts and answers buyers.
+    pub flash_sale: FlashSaleService,
+    /// Registers and recognises users.
+    pub auth: AuthService,
+    /// The shop's side.
+    pub sales: SaleService,
+    /// Accounts for every unit; its stores are those that `GET /ready` asks.
+    pub auditor: Auditor,
+    /// The sales in memory. Whoever runs the engine keeps it fresh.
+    pub catalogue: Arc<Catalogue>,
+    /// Counts requests, and what the services report.
+    pub metrics: Metrics,
+}
+
+/// How requests are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The browser origins that may call, e.g. `https://shop.example`; none by default, and then no
+    /// CORS header is ever sent.
+    pub cors_origins: Vec<String>,
+    /// The longest request body in bytes; 16 KiB by default.
+    pub body_max: usize,
+    /// The longest wait for a whole request body; 10 s by default.
+    pub body_timeout: Duration,
+    /// The longest wait for one dependency when `GET /ready` asks; 2 s by default.
+    pub ready_timeout: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            cors_origins: Vec::new(),
+            body_max: 16 * 1024,
+            body_timeout: Duration::from_secs(10),
+            ready_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Why an [`HttpConfig`] cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpConfigInvalid {
+    /// An origin is scheme, host and, if it is not the usual one, port.
+    #[error(
+        "cors_origins: {0:?} is not an origin; write it like https://shop.example or http://localhost:3000, without a path"
+    )]
+    Origin(String),
+    /// A login has to fit.
+    #[error("body_max: {0} bytes is out of range; allowed are 1024 to 1048576")]
+    BodyMax(usize),
+    /// A wait of no length would refuse everything.
+    #[error("{0}: must be longer than 0")]
+    NoTime(&'static str),
+}
+
+impl HttpConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn validate(&self) -> Result<(), HttpConfigInvalid> {
+        for origin in &self.cors_origins {
+            let host = origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"));
+            let fits = host.is_some_and(|host| {
+                !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ',', ' '])
+            });
+            if !fits || HeaderValue::from_str(origin).is_err() {
+                return Err(HttpConfigInvalid::Origin(origin.clone()));
+            }
+        }
+        if !(1024..=1 << 20).contains(&self.body_max) {
+            return Err(HttpConfigInvalid::BodyMax(self.body_max));
+        }
+        for (name, wait) in [
+            ("body_timeout", self.body_timeout),
+            ("ready_timeout", self.ready_timeout),
+        ] {
+            if wait.is_zero() {
+                return Err(HttpConfigInvalid::NoTime(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The whole contract as one endpoint: every route, and an answer in the error envelope for
+/// everything else.
+///
+/// It needs no socket (`poem::test::TestClient` can drive it) and can be nested in another poem
+/// application; paths are then below the prefix.
+///
+/// # Errors
+/// If the configuration cannot be used.
+pub fn app(
+    services: Arc<Services>,
+    config: &HttpConfig,
+) -> Result<BoxEndpoint<'static, Response>, HttpConfigInvalid> {
+    config.validate()?;
+    Ok(Edge::new(services, config).boxed())
+}
+
+/// The OpenAPI document as JSON.
+pub fn openapi() -> String {
+    document::json()
+}
