@@ -26,6 +26,9 @@ pub struct Services {
     pub metrics: Metrics,
 }
 
+/// No process gets more sockets than that.
+const CONNECTIONS_MAX: usize = 1_000_000;
+
 /// How requests are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
@@ -38,6 +41,14 @@ pub struct HttpConfig {
     pub body_timeout: Duration,
     /// The longest wait for one dependency when `GET /ready` asks; 2 s by default.
     pub ready_timeout: Duration,
+    /// The most connections at a time; 10,000 by default. More wait in the system's queue.
+    pub connections_max: usize,
+    /// From the first byte of a request (or from connecting) to the first byte of its answer; 30 s
+    /// by default. Slower connections are cut, up to a quarter of the time late.
+    pub request_timeout: Duration,
+    /// The longest silence between two requests, and while an answer is not taken; 75 s by default.
+    /// Longer ones end the connection, up to a quarter of the time late.
+    pub idle_timeout: Duration,
 }
 
 impl Default for HttpConfig {
@@ -47,6 +58,9 @@ impl Default for HttpConfig {
             body_max: 16 * 1024,
             body_timeout: Duration::from_secs(10),
             ready_timeout: Duration::from_secs(2),
+            connections_max: 10_000,
+            request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
         }
     }
 }
@@ -62,6 +76,9 @@ pub enum HttpConfigInvalid {
     /// A login has to fit.
     #[error("body_max: {0} bytes is out of range; allowed are 1024 to 1048576")]
     BodyMax(usize),
+    /// Somebody must be able to connect.
+    #[error("connections_max: {0} is out of range; allowed are 1 to {max}", max = CONNECTIONS_MAX)]
+    ConnectionsMax(usize),
     /// A wait of no length would refuse everything.
     #[error("{0}: must be longer than 0")]
     NoTime(&'static str),
@@ -87,9 +104,14 @@ impl HttpConfig {
         if !(1024..=1 << 20).contains(&self.body_max) {
             return Err(HttpConfigInvalid::BodyMax(self.body_max));
         }
+        if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
+            return Err(HttpConfigInvalid::ConnectionsMax(self.connections_max));
+        }
         for (name, wait) in [
             ("body_timeout", self.body_timeout),
             ("ready_timeout", self.ready_timeout),
+            ("request_timeout", self.request_timeout),
+            ("idle_timeout", self.idle_timeout),
         ] {
             if wait.is_zero() {
                 return Err(HttpConfigInvalid::NoTime(name));

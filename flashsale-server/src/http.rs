@@ -13,7 +13,7 @@ mod auth;
 mod bearer;
 mod body;
 mod buyers;
-
+mod connections;
 mod cors;
 pub(crate) mod document;
 mod edge;
@@ -26,5 +26,6 @@ mod rfc3339;
 mod route;
 mod service;
 
+pub use connections::{ServeError, serve};
 pub(crate) use edge::Edge;
 pub(crate) use route::Route;

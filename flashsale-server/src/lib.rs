@@ -9,5 +9,5 @@ mod http;
 mod metrics;
 
 pub use app::{HttpConfig, HttpConfigInvalid, Services, app, openapi};
-
+pub use http::{ServeError, serve};
 pub use metrics::Metrics;
