@@ -4,6 +4,9 @@
 //! [`app`] makes the endpoint from [`Services`], [`serve`] puts it on a socket, [`openapi`] prints
 //! the document. Wiring the services to adapters is up to the caller.
 
+#[cfg(test)]
+extern crate self as flashsale_server;
+
 mod app;
 mod http;
 mod metrics;

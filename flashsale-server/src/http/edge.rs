@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use poem::endpoint::BoxEndpoint;
-use poem::http::{HeaderValue, Method};
+use poem::http::{HeaderValue, Method, Uri};
 use poem::{Body, Endpoint, IntoEndpoint, Request, Response};
 
 use crate::app::{HttpConfig, Services};
@@ -62,12 +62,16 @@ impl Edge {
                 authenticate(&services.auth, request.headers())?;
                 buyers::sale_status(services)
             }
+            Route::ApiDocs => {
+                // Some clients add a slash.
+                *request.uri_mut() = Uri::from_static(Route::ApiDocs.pattern());
+                Ok(self.through_openapi(request).await)
+            }
             Route::Register
             | Route::Login
             | Route::Health
             | Route::Ready
             | Route::Metrics
-            | Route::ApiDocs
             | Route::OpenApi
             | Route::Unmatched => {
                 request.set_body(Body::from(body));
@@ -153,3 +157,6 @@ fn log(exchange: &Exchange<'_>, request_id: &HeaderValue, response: &mut Respons
         "request failed"
     );
 }
+
+#[cfg(test)]
+mod tests;
