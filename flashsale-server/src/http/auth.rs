@@ -16,14 +16,23 @@ use super::json::answer;
 #[oai(rename_all = "camelCase")]
 pub(super) struct RegisterRequest {
     /// 3 to 64 characters without blanks.
-    #[oai(validator(min_length = 3, max_length = 64))]
+    #[oai(validator(
+        min_length = 3,
+        max_length = 64,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]*$"
+    ))]
     username: String,
-    #[oai(validator(min_length = 3, max_length = 254))]
+    /// At most 254 bytes.
+    #[oai(validator(
+        min_length = 3,
+        max_length = 254,
+        pattern = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
+    ))]
     email: String,
     /// At least 6 characters, at most 71 bytes. Never returned.
-    #[oai(validator(min_length = 6, max_length = 71))]
+    #[oai(validator(min_length = 6, max_length = 71, pattern = r"^[^\x00]*$"))]
     password: String,
-    #[oai(validator(max_length = 200))]
+    #[oai(validator(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
     full_name: Option<String>,
 }
 
@@ -60,7 +69,7 @@ struct RegisteredData {
 /// A user's credentials.
 #[derive(Object)]
 pub(super) struct LoginRequest {
-    #[oai(validator(min_length = 1, max_length = 64))]
+    #[oai(validator(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
     username: String,
     #[oai(validator(min_length = 1))]
     password: String,

@@ -28,17 +28,15 @@ pub(super) fn service(ready_timeout: Duration) -> OpenApiService<Api, ()> {
 pub(crate) fn json() -> String {
     let spec = service(Duration::ZERO).spec();
     let mut document: Value = serde_json::from_str(&spec).unwrap_or_default();
-    document["components"]["schemas"]["Failure"] = failure_schema();
+    let schemas = &mut document["components"]["schemas"];
+    schemas["Failure"] = failure_schema();
+    schemas["RegisterRequest"]["properties"]["fullName"]["nullable"] = true.into();
     for route in Route::ALL {
-        let item = &mut document["paths"][route.pattern()];
-        for method in ["get", "post"] {
-            if let Some(operation) = item.get_mut(method) {
-                complete(route, operation);
-            }
+        let item = document["paths"].get_mut(route.pattern());
+        let operations = item.and_then(Value::as_object_mut);
+        for operation in operations.into_iter().flat_map(Map::values_mut) {
+            complete(route, operation);
         }
-    }
-    if let Some(paths) = document["paths"].as_object_mut() {
-        paths.remove(Route::Unmatched.pattern());
     }
     serde_json::to_string_pretty(&document).unwrap_or_default()
 }
@@ -94,13 +92,12 @@ fn complete(route: Route, operation: &mut Value) {
             .collect();
         response["description"] = codes.join(". ").into();
     }
-    if let Some(parameters) = operation["parameters"].as_array_mut() {
-        for parameter in parameters {
-            let schema = &mut parameter["schema"];
-            schema["minimum"] = 1.into();
-            schema["maximum"] = i64::MAX.into();
-            parameter["example"] = 1.into();
-        }
+    let parameters = operation.get_mut("parameters").map(Value::as_array_mut);
+    for parameter in parameters.flatten().into_iter().flatten() {
+        let schema = &mut parameter["schema"];
+        schema["minimum"] = 1.into();
+        schema["maximum"] = i64::MAX.into();
+        parameter["example"] = 1.into();
     }
     if let Some(example) = request_example(route) {
         operation["requestBody"]["content"]["application/json"]["example"] = example;

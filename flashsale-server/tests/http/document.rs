@@ -60,6 +60,23 @@ fn every_route_is_described_with_every_status() {
 }
 
 #[test]
+fn nothing_in_the_document_is_null() {
+    fn assert_no_null(value: &Value, at: &str) {
+        match value {
+            Value::Null => panic!("{at} is null"),
+            Value::Array(items) => items.iter().for_each(|item| assert_no_null(item, at)),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    assert_no_null(value, &format!("{at}/{name}"));
+                }
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    assert_no_null(&document(), "");
+}
+
+#[test]
 fn every_body_has_an_example_and_every_answer_a_description() {
     let document = document();
     for (path, method, _) in OPERATIONS {
