@@ -2,9 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::services::{Auditor, AuthService, Catalogue, FlashSaleService, SaleService};
-use poem::endpoint::BoxEndpoint;
 use poem::http::HeaderValue;
-use poem::{EndpointExt, Response};
+use poem::{Endpoint, Response};
 
 use crate::http::{Edge, document};
 use crate::metrics::Metrics;
@@ -132,9 +131,9 @@ impl HttpConfig {
 pub fn app(
     services: Arc<Services>,
     config: &HttpConfig,
-) -> Result<BoxEndpoint<'static, Response>, HttpConfigInvalid> {
+) -> Result<impl Endpoint<Output = Response> + use<>, HttpConfigInvalid> {
     config.validate()?;
-    Ok(Edge::new(services, config).boxed())
+    Ok(Edge::new(services, config))
 }
 
 /// The OpenAPI document as JSON.

@@ -19,9 +19,9 @@ use flashsale_core::testing::{
 };
 use flashsale_core::{ErrorKind, PortError};
 use flashsale_server::{HttpConfig, Metrics, Services, app};
-use poem::Response;
 use poem::endpoint::BoxEndpoint;
 use poem::test::TestClient;
+use poem::{EndpointExt, Response};
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 pub(crate) const START_TEXT: &str = "2026-01-01T00:00:00.000Z";
@@ -105,7 +105,7 @@ impl Shop {
     }
 
     pub(crate) fn client_with(&self, config: &HttpConfig) -> Client {
-        TestClient::new(app(self.services.clone(), config).unwrap())
+        TestClient::new(app(self.services.clone(), config).unwrap().boxed())
     }
 
     /// A sale of an hour, of a product of its own.
