@@ -126,6 +126,20 @@ impl HttpConfig {
 /// It needs no socket (`poem::test::TestClient` can drive it) and can be nested in another poem
 /// application; paths are then below the prefix.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use flashsale_server::{HttpConfig, HttpConfigInvalid, Services, app};
+/// use poem::Route;
+///
+/// fn my_site(services: Services) -> Result<Route, HttpConfigInvalid> {
+///     let config = HttpConfig {
+///         cors_origins: vec!["https://shop.example".to_owned()],
+///         ..HttpConfig::default()
+///     };
+///     Ok(Route::new().nest("/shop", app(Arc::new(services), &config)?))
+/// }
+/// ```
+///
 /// # Errors
 /// If the configuration cannot be used.
 pub fn app(
@@ -136,7 +150,11 @@ pub fn app(
     Ok(Edge::new(services, config))
 }
 
-/// The OpenAPI document as JSON.
+/// The OpenAPI document as JSON: every route, status code and body, with examples.
+///
+/// ```
+/// assert!(flashsale_server::openapi().contains("/api/flash-sale/attempt/{saleId}"));
+/// ```
 pub fn openapi() -> String {
     document::json()
 }

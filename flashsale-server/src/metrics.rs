@@ -14,6 +14,15 @@ use crate::http::Route;
 /// Clones share the counts; two applications in one process have one each. All labels are from
 /// closed sets and every series is an atomic of its own, so counting never allocates or waits, and
 /// nothing has to be tidied up when nobody scrapes.
+///
+/// ```
+/// use flashsale_core::ports::{Metric, Recorder};
+/// use flashsale_server::Metrics;
+///
+/// let metrics = Metrics::new();
+/// metrics.count(Metric::Accepted, 2);
+/// assert!(metrics.render().contains("flashsale_events_total{event=\"accepted\"} 2"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Metrics {
     counts: Arc<Counts>,

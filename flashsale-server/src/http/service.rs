@@ -104,10 +104,13 @@ async fn check<T>(
     let check = match tokio::time::timeout(timeout, question).await {
         Ok(Ok(_)) => Check::Up,
         Ok(Err(error)) => {
-            tracing::debug!(dependency = name, error = %error, "dependency is down");
+            tracing::warn!(dependency = name, error = %error, "dependency is down");
             Check::Down
         }
-        Err(_) => Check::Down,
+        Err(_) => {
+            tracing::warn!(dependency = name, "dependency does not answer in time");
+            Check::Down
+        }
     };
     (name.to_owned(), check)
 }

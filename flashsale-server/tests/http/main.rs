@@ -5,9 +5,11 @@
 mod bad_input;
 mod connections;
 mod contract;
+mod crowd;
 mod document;
 mod edge;
 mod faults;
+mod logs;
 mod shop;
 
 use poem::http::StatusCode;
