@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use flashsale_core::ports::Claims;
+use flashsale_core::services::AuthService;
+use poem::http::{HeaderMap, header};
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use crate::app::Services;
+
+use super::failure::{Code, Failure};
+
+/// Who sent the request.
+///
+/// # Errors
+/// `UNAUTHORIZED` if there is no token, more than one, or none of ours that is valid now.
+pub(super) fn authenticate(auth: &AuthService, headers: &HeaderMap) -> Result<Claims, Failure> {
+    let token = token(headers).ok_or(Code::Unauthorized)?;
+    auth.verify(token).map_err(|_| Code::Unauthorized.into())
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, None) = (credentials.next()?, credentials.next()) else {
+        return None;
+    };
+    let (scheme, token) = first.to_str().ok()?.split_once(' ')?;
+    let bearer = scheme.eq_ignore_ascii_case("bearer");
+    bearer.then_some(token.trim_matches(' '))
+}
+
+/// The user behind a documented operation.
+pub(super) struct Buyer(pub(super) Claims);
+
+impl<'a> ApiExtractor<'a> for Buyer {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        registry.create_security_scheme(
+            "bearer",
+            MetaSecurityScheme {
+                ty: "http",
+                description: Some("The token that `POST /api/auth/login` returns."),
+                name: None,
+                key_in: None,
+                scheme: Some("bearer"),
+                bearer_format: Some("JWT"),
+                flows: None,
+                openid_connect_url: None,
+            },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec!["bearer"]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let services = request
+            .data::<Arc<Services>>()
+            .expect("the edge hands the services to every documented operation");
+        Ok(Self(authenticate(&services.auth, request.headers())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_whatever_the_case_of_its_scheme_and_nowhere_else() {
+        let found = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            token(&headers).map(str::to_owned)
+        };
+        for good in ["Bearer abc", "bearer abc", "BEARER abc", "Bearer  abc "] {
+            assert_eq!(found(&[good]).as_deref(), Some("abc"), "{good}");
+        }
+        for bad in ["abc", "Basic abc", "Bearer", "Bearer\tabc", "é abc"] {
+            assert_eq!(found(&[bad]), None, "{bad}");
+        }
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&["Bearer abc", "Bearer abc"]), None);
+    }
+}

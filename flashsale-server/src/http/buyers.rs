@@ -1,0 +1,217 @@
+use flashsale_core::domain::{OrderStatus, ProductId, SaleId, SaleStatus, UserId};
+use flashsale_core::services::{Acceptance, AttemptOutcome, Durability};
+use poem::Response;
+use poem::http::StatusCode;
+use poem_openapi::{Enum, Object};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::app::Services;
+
+use super::failure::{Code, Failure};
+use super::json::answer;
+use super::rfc3339::rfc3339;
+
+/// How the featured sale stands.
+#[derive(Object, Serialize)]
+pub(super) struct SaleStatusAnswer {
+    success: bool,
+    data: SaleData,
+}
+
+/// A sale as a buyer sees it.
+#[derive(Object, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename_all = "camelCase", rename = "Sale")]
+struct SaleData {
+    #[oai(validator(minimum(value = "1")))]
+    id: i64,
+    status: SalePhase,
+    /// The first moment of the sale.
+    start_time: String,
+    /// The first moment after the sale.
+    end_time: String,
+    /// The server's time, to count down by.
+    current_time: String,
+    #[oai(validator(minimum(value = "1")))]
+    product_id: i64,
+    product_name: String,
+    product_description: String,
+}
+
+/// Where a sale stands: `ACTIVE` from its start until just before its end.
+#[derive(Enum, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[oai(rename_all = "UPPERCASE", rename = "SaleStatus")]
+enum SalePhase {
+    Upcoming,
+    Active,
+    Ended,
+}
+
+/// An attempt that is kept.
+#[derive(Object, Serialize)]
+pub(super) struct AttemptAnswer {
+    success: bool,
+    #[oai(read_only)]
+    message: &'static str,
+    data: AttemptData,
+}
+
+#[derive(Object, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename_all = "camelCase", rename = "Attempt")]
+struct AttemptData {
+    /// The same whenever this user asks again for this sale.
+    attempt_id: Uuid,
+    #[oai(validator(minimum(value = "1")))]
+    sale_id: i64,
+    #[oai(validator(minimum(value = "1")))]
+    product_id: i64,
+    user_id: String,
+    status: ResultStatus,
+    durability: Kept,
+}
+
+/// What keeps an attempt: `LOGGED` if the queue or the disk has it, `RESERVED` if the stock store's
+/// outbox has it.
+#[derive(Enum, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[oai(rename_all = "UPPERCASE", rename = "Durability")]
+enum Kept {
+    Logged,
+    Reserved,
+}
+
+/// How a user stands with a product.
+#[derive(Object, Serialize)]
+pub(super) struct OrderStatusAnswer {
+    success: bool,
+    data: OrderStatusData,
+}
+
+#[derive(Object, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename_all = "camelCase", rename = "Order")]
+struct OrderStatusData {
+    #[oai(validator(minimum(value = "1")))]
+    product_id: i64,
+    user_id: String,
+    status: ResultStatus,
+    /// Whether the user has an attempt at all; if not, the status is `PENDING`.
+    attempted: bool,
+}
+
+/// The result of an attempt; `PENDING` as long as there is none.
+#[derive(Enum, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[oai(rename_all = "UPPERCASE", rename = "OrderStatus")]
+enum ResultStatus {
+    Pending,
+    Success,
+    Failed,
+}
+
+impl From<OrderStatus> for ResultStatus {
+    fn from(status: OrderStatus) -> Self {
+        match status {
+            OrderStatus::Pending => Self::Pending,
+            OrderStatus::Success => Self::Success,
+            OrderStatus::Failed => Self::Failed,
+        }
+    }
+}
+
+/// `GET /api/flash-sale/status`.
+pub(super) fn sale_status(services: &Services) -> Result<Response, Failure> {
+    let now = services.auth.clock.now();
+    let sale = services.catalogue.featured(now).ok_or(Code::NoSale)?;
+    let data = SaleData {
+        id: sale.id.get(),
+        status: match sale.status(now) {
+            SaleStatus::Upcoming => SalePhase::Upcoming,
+            SaleStatus::Active => SalePhase::Active,
+            SaleStatus::Ended => SalePhase::Ended,
+        },
+        start_time: rfc3339(sale.window.start),
+        end_time: rfc3339(sale.window.end),
+        current_time: rfc3339(now),
+        product_id: sale.product.id.get(),
+        product_name: sale.product.name.clone(),
+        product_description: sale.product.description.clone(),
+    };
+    let success = true;
+    answer(StatusCode::OK, &SaleStatusAnswer { success, data })
+}
+
+/// `POST /api/flash-sale/attempt/{saleId}`; no id is one that is not a positive integer.
+pub(super) async fn attempt(
+    services: &Services,
+    user: &UserId,
+    sale: Option<i64>,
+) -> Result<Response, Failure> {
+    let sale = sale.and_then(|id| SaleId::new(id).ok());
+    let sale = sale.ok_or_else(|| invalid_id("saleId"))?;
+    match services.flash_sale.attempt(user, sale).await? {
+        AttemptOutcome::Accepted(acceptance) => accepted(&acceptance, user),
+        AttemptOutcome::SoldOut => Err(Code::SoldOut.into()),
+        AttemptOutcome::NotStarted { starts_at } => Err(Failure::new(
+            Code::SaleNotStarted,
+            format!("The sale starts at {}.", rfc3339(starts_at)),
+        )),
+        AttemptOutcome::Ended => Err(Code::SaleEnded.into()),
+        AttemptOutcome::Paused => Err(Code::SalePaused.into()),
+        AttemptOutcome::Recovering => Err(Code::Unavailable.into()),
+        AttemptOutcome::UnknownSale => Err(Code::SaleNotFound.into()),
+    }
+}
+
+fn accepted(acceptance: &Acceptance, user: &UserId) -> Result<Response, Failure> {
+    let message = match acceptance.status {
+        OrderStatus::Pending => "Your attempt is accepted; its result follows.",
+        OrderStatus::Success => "You have bought it.",
+        OrderStatus::Failed => "Your attempt has failed.",
+    };
+    let data = AttemptData {
+        attempt_id: acceptance.attempt.as_uuid(),
+        sale_id: acceptance.sale.get(),
+        product_id: acceptance.product.get(),
+        user_id: user.as_str().to_owned(),
+        status: acceptance.status.into(),
+        durability: match acceptance.durability {
+            Durability::Logged => Kept::Logged,
+            Durability::Reserved => Kept::Reserved,
+        },
+    };
+    let accepted = AttemptAnswer {
+        success: true,
+        message,
+        data,
+    };
+    answer(StatusCode::OK, &accepted)
+}
+
+/// `GET /api/orders/status/{productId}`; no id is one that is not a positive integer.
+pub(super) async fn order_status(
+    services: &Services,
+    user: &UserId,
+    product: Option<i64>,
+) -> Result<Response, Failure> {
+    let product = product.and_then(|id| ProductId::new(id).ok());
+    let product = product.ok_or_else(|| invalid_id("productId"))?;
+    let standing = services.flash_sale.standing(user, product).await?;
+    let data = OrderStatusData {
+        product_id: product.get(),
+        user_id: user.as_str().to_owned(),
+        status: standing.status.into(),
+        attempted: standing.attempted,
+    };
+    let success = true;
+    answer(StatusCode::OK, &OrderStatusAnswer { success, data })
+}
+
+fn invalid_id(name: &'static str) -> Failure {
+    Failure::invalid(format!(
+        "{name} must be an integer from 1 to 9223372036854775807."
+    ))
+}

@@ -1,0 +1,62 @@
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Request, Response};
+
+/// Lets browsers call from the configured origins, and from no other.
+#[derive(Debug)]
+pub(super) struct Cors {
+    origins: Vec<HeaderValue>,
+}
+
+impl Cors {
+    /// Nothing if no origin is configured.
+    pub(super) fn new(origins: &[String]) -> Option<Self> {
+        let origins: Vec<_> = origins
+            .iter()
+            .filter_map(|origin| HeaderValue::from_str(origin).ok())
+            .collect();
+        (!origins.is_empty()).then_some(Self { origins })
+    }
+
+    /// The origin of a request, if it is one of ours.
+    pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        self.origins.contains(origin).then(|| origin.clone())
+    }
+
+    /// The answer to a preflight request from one of our origins.
+    pub(super) fn preflight(&self, request: &Request, allow: &'static str) -> Option<Response> {
+        let headers = request.headers();
+        let asks = request.method() == Method::OPTIONS
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if !asks || self.origin(headers).is_none() {
+            return None;
+        }
+        let mut response = Response::from(StatusCode::NO_CONTENT);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static(allow),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, x-request-id"),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static("600"),
+        );
+        Some(response)
+    }
+
+    /// Lets a page of `origin` read the response.
+    pub(super) fn mark(&self, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+        if let Some(origin) = origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static("x-request-id, retry-after"),
+            );
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A whole shop in memory, behind the routes.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use flashsale_core::domain::{
+    ApplyOutcome, Attempt, Hold, Levels, NewSale, OpenOutcome, ProductId, Reservation,
+    ReserveOutcome, Role, Sale, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
+    StockSnapshot, Timestamp, UserId, Window,
+};
+use flashsale_core::ports::{AttemptQueue, AttemptReader, Clock, PasswordHasher, StockStore};
+use flashsale_core::services::{
+    Auditor, AuthService, Catalogue, FlashSalePorts, FlashSaleService, SaleService, Worker,
+    WorkerPorts,
+};
+use flashsale_core::testing::{
+    ManualClock, MemoryAttemptQueue, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo,
+    MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo, PlainPasswordHasher, SequentialIds,
+};
+use flashsale_core::{ErrorKind, PortError};
+use flashsale_server::{HttpConfig, Metrics, Services, app};
+use poem::endpoint::BoxEndpoint;
+use poem::test::TestClient;
+use poem::{EndpointExt, Response};
+
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+pub(crate) const START_TEXT: &str = "2026-01-01T00:00:00.000Z";
+pub(crate) const HOUR_MS: i64 = 3_600_000;
+
+pub(crate) type Client = TestClient<BoxEndpoint<'static, Response>>;
+
+pub(crate) struct Shop {
+    pub(crate) services: Arc<Services>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) stock: Arc<MoodyStock>,
+    pub(crate) hasher: Arc<MoodyHasher>,
+    worker: Worker,
+    reader: tokio::sync::Mutex<Box<dyn AttemptReader>>,
+}
+
+impl Shop {
+    /// An empty shop, at the moment when its sales start.
+    pub(crate) async fn open() -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let database = MemoryDatabase::new();
+        let stock = Arc::new(MoodyStock {
+            inner: MemoryStockStore::new(clock.clone()),
+            mood: Mutex::default(),
+        });
+        let hasher = Arc::new(MoodyHasher::default());
+        let queue = Arc::new(MemoryAttemptQueue::new());
+        let repo = Arc::new(MemorySaleRepo::new(database.clone()));
+        let orders = Arc::new(MemoryOrderRepo::new(database.clone(), clock.clone()));
+        let catalogue = Arc::new(Catalogue::new(repo.clone()));
+        let metrics = Metrics::new();
+        let services = Services {
+            flash_sale: FlashSaleService::new(FlashSalePorts {
+                catalogue: catalogue.clone(),
+                stock: stock.clone(),
+                queue: queue.clone(),
+                clock: clock.clone(),
+                ids: Arc::new(SequentialIds::default()),
+                recorder: Arc::new(metrics.clone()),
+            }),
+            auth: AuthService {
+                users: Arc::new(MemoryUserRepo::new(database)),
+                hasher: hasher.clone(),
+                tokens: Arc::new(MemoryTokenIssuer::default()),
+                clock: clock.clone(),
+            },
+            sales: SaleService {
+                repo: repo.clone(),
+                orders: orders.clone(),
+                stock: stock.clone(),
+                catalogue: catalogue.clone(),
+            },
+            auditor: Auditor {
+                sales: repo,
+                orders: orders.clone(),
+                stock: stock.clone(),
+            },
+            catalogue: catalogue.clone(),
+            metrics: metrics.clone(),
+        };
+        let reader = queue.subscribe("workers").await.unwrap();
+        let worker = Worker::new(WorkerPorts {
+            orders,
+            stock: stock.clone(),
+            catalogue,
+            recorder: Arc::new(metrics),
+        });
+        Self {
+            services: Arc::new(services),
+            clock,
+            stock,
+            hasher,
+            worker,
+            reader: tokio::sync::Mutex::new(reader),
+        }
+    }
+
+    /// A client of the routes as configured by default.
+    pub(crate) fn client(&self) -> Client {
+        self.client_with(&HttpConfig::default())
+    }
+
+    pub(crate) fn client_with(&self, config: &HttpConfig) -> Client {
+        TestClient::new(app(self.services.clone(), config).unwrap().boxed())
+    }
+
+    /// A sale of an hour, of a product of its own.
+    pub(crate) async fn sale(&self, product_name: &str, start: Timestamp, stock: u64) -> Sale {
+        let new = NewSale {
+            product_name: product_name.to_owned(),
+            product_description: "One per buyer".to_owned(),
+            window: Window {
+                start,
+                end: start.plus_ms(HOUR_MS),
+            },
+            stock,
+        };
+        self.services
+            .sales
+            .create(&new)
+            .await
+            .unwrap()
+            .unwrap()
+            .sale
+    }
+
+    /// The `Authorization` header of a user.
+    pub(crate) fn bearer(&self, user: &str) -> String {
+        let user = UserId::new(user).unwrap();
+        let now = self.clock.now();
+        let tokens = &self.services.auth.tokens;
+        let issued = tokens.issue(&user, "name", Role::Buyer, now).unwrap();
+        format!("Bearer {}", issued.token)
+    }
+
+    /// Has a worker decide everything that is in the queue.
+    pub(crate) async fn work(&self) {
+        let mut reader = self.reader.lock().await;
+        self.worker.step(&mut **reader, 0).await.unwrap();
+    }
+}
+
+/// A stock store with bad days.
+#[derive(Debug)]
+pub(crate) struct MoodyStock {
+    inner: MemoryStockStore,
+    mood: Mutex<Option<ErrorKind>>,
+}
+
+impl MoodyStock {
+    pub(crate) fn fail(&self, kind: ErrorKind) {
+        *self.mood.lock().unwrap() = Some(kind);
+    }
+
+    pub(crate) fn recover(&self) {
+        *self.mood.lock().unwrap() = None;
+    }
+
+    fn try_it(&self) -> Result<(), PortError> {
+        match *self.mood.lock().unwrap() {
+            Some(kind) => Err(PortError::new(kind, "moody", "stock")
+                .effect_unknown()
+                .with_source("SELECT secret FROM /var/lib/store at db.internal:5432")),
+            None => Ok(()),
+        }
+    }
+}
+
+macro_rules! moody {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $output:ty;)*) => {
+        #[async_trait]
+        impl StockStore for MoodyStock {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$output, PortError> {
+                self.try_it()?;
+                self.inner.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+moody! {
+    open(sale: &SaleRef, snapshot: &StockSnapshot) -> OpenOutcome;
+    reserve(sale: &SaleRef, wishes: &[Reservation]) -> Vec<ReserveOutcome>;
+    acknowledge(sale: &SaleRef, attempts: &[Attempt]) -> ();
+    settle(sale: &SaleRef, settlements: &[Settlement]) -> Vec<SettleOutcome>;
+    holds(sale: &SaleRef, users: &[UserId]) -> Vec<Option<Hold>>;
+    unlogged(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
+    overdue(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
+    apply(sale: &SaleRef, event: &StockEvent) -> ApplyOutcome;
+    fence(sale: &SaleRef) -> Option<Levels>;
+    levels(sale: &SaleRef) -> Option<Levels>;
+    put_results(results: &[SaleResult]) -> ();
+    results(product: ProductId, users: &[UserId]) -> Vec<Option<SaleResult>>;
+}
+
+/// A password hasher that can be told to fail or to panic.
+#[derive(Debug, Default)]
+pub(crate) struct MoodyHasher {
+    mood: Mutex<Option<Mood>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mood {
+    Fails(ErrorKind),
+    Panics,
+}
+
+impl MoodyHasher {
+    pub(crate) fn be(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = Some(mood);
+    }
+
+    fn try_it(&self) -> Result<(), PortError> {
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Some(Mood::Fails(kind)) => Err(PortError::new(kind, "moody", "hash")),
+            Some(Mood::Panics) => panic!("the hasher has lost its head at /home/moody.rs"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl PasswordHasher for MoodyHasher {
+    fn password_max(&self) -> usize {
+        71
+    }
+
+    async fn hash(&self, password: &str) -> Result<String, PortError> {
+        self.try_it()?;
+        PlainPasswordHasher.hash(password).await
+    }
+
+    async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, PortError> {
+        self.try_it()?;
+        PlainPasswordHasher.verify(password, hash).await
+    }
+}
