@@ -1,0 +1,135 @@
+use super::{SettingError, given};
+
+/// Where the API listens and who may call it from a browser.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ListenArgs {
+    /// Port to listen on [default: 3001]; 0 lets the system choose one
+    #[arg(long, env = "PORT", hide_env_values = true, value_name = "PORT")]
+    port: Option<String>,
+
+    /// Address to listen on [default: 127.0.0.1]; 0.0.0.0 for all
+    #[arg(long, env = "HOST", hide_env_values = true, value_name = "HOST")]
+    host: Option<String>,
+
+    /// Web origins whose pages may call the API, separated by commas [default: none]
+    #[arg(
+        long,
+        env = "CORS_ORIGINS",
+        hide_env_values = true,
+        value_name = "ORIGINS"
+    )]
+    cors_origins: Option<String>,
+}
+
+/// The checked form of [`ListenArgs`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenConfig {
+    /// A name or an IP address.
+    pub(crate) host: String,
+    /// 0 for any free port.
+    pub(crate) port: u16,
+    /// `scheme://host[:port]` each.
+    pub(crate) cors_origins: Vec<String>,
+}
+
+impl ListenArgs {
+    const PORT_DEFAULT: u16 = 3001;
+    const HOST_DEFAULT: &str = "127.0.0.1";
+
+    /// Checks each setting by itself; whether the address can be had shows when it is bound.
+    pub(crate) fn validate(&self) -> Result<ListenConfig, SettingError> {
+        let port = match given(self.port.as_deref()) {
+            None => Self::PORT_DEFAULT,
+            Some(text) => text.parse().map_err(|_| {
+                SettingError::value("PORT", text, "must be a port number from 0 to 65535")
+            })?,
+        };
+        let host = given(self.host.as_deref()).unwrap_or(Self::HOST_DEFAULT);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let named = |c: char| c.is_ascii_alphanumeric() || ".-_:%".contains(c);
+        if host.is_empty() || !host.chars().all(named) {
+            let allowed = "must be an IP address or a host name, without scheme or port";
+            return Err(SettingError::value("HOST", host, allowed));
+        }
+        let origins = given(self.cors_origins.as_deref()).unwrap_or_default();
+        let origins = origins.split(',').map(str::trim).filter(|o| !o.is_empty());
+        Ok(ListenConfig {
+            host: host.to_owned(),
+            port,
+            cors_origins: origins.map(origin).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// A browser sends origins without path, in lower case; anything else would never match.
+fn origin(text: &str) -> Result<String, SettingError> {
+    let authority = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+    match authority {
+        Some(authority) if !authority.is_empty() && authority.chars().all(allowed) => {
+            Ok(text.to_owned())
+        }
+        Some(_) | None => Err(SettingError::value(
+            "CORS_ORIGINS",
+            text,
+            "each origin must be like https://shop.example or http://localhost:5173, \
+             in lower case, without path",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ListenArgs, ListenConfig};
+
+    fn validate(port: &str, host: &str, origins: &str) -> Result<ListenConfig, String> {
+        let args = ListenArgs {
+            port: Some(port.to_owned()),
+            host: Some(host.to_owned()),
+            cors_origins: Some(origins.to_owned()),
+        };
+        args.validate().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn empty_settings_count_as_not_given() {
+        let config = validate("", "", "").unwrap();
+        assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 3001));
+        assert!(config.cors_origins.is_empty());
+    }
+
+    #[test]
+    fn origins_are_a_list() {
+        let config = validate("0", "::1", "https://a.example, http://localhost:5173,").unwrap();
+        assert_eq!(
+            config.cors_origins,
+            ["https://a.example", "http://localhost:5173"]
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_is_allowed() {
+        let error = validate("70000", "", "").unwrap_err();
+        assert_eq!(
+            error,
+            "PORT is \"70000\": must be a port number from 0 to 65535"
+        );
+        assert!(
+            validate("", "http://x", "")
+                .unwrap_err()
+                .starts_with("HOST is")
+        );
+        for origin in [
+            "*",
+            "shop.example",
+            "https://a.example/",
+            "https://A.example",
+            "https://",
+        ] {
+            let error = validate("", "", origin).unwrap_err();
+            assert!(error.starts_with("CORS_ORIGINS is"), "{error}");
+        }
+    }
+}

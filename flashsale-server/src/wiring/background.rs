@@ -1,0 +1,177 @@
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use flashsale_core::PortError;
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::Adapters;
+use super::chores::{Decide, KeepSales, Mend};
+use crate::Services;
+
+/// What runs beside the requests: keeps the catalogue fresh and the stock of every sale up to
+/// date, turns queued attempts into orders, and repairs what was left undone.
+///
+/// A fault is logged when it begins and when it ends, and is tried again after 0.1 to 5 s; nothing
+/// here ends the process. Dropping it stops everything at once, which loses nothing either.
+#[derive(Debug)]
+pub struct Background {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Background {
+    /// Reads the sales, brings their stock up to date, and starts. A sale whose stock cannot be
+    /// brought up to date now is tried again and again; it keeps none of the others from selling.
+    ///
+    /// # Errors
+    /// If the sales cannot be read; nothing is left running.
+    pub async fn start(adapters: &Adapters, services: &Services) -> Result<Self, PortError> {
+        services.catalogue.refresh().await?;
+        let mut sales = KeepSales::new(adapters, services);
+        if let Err(fault) = sales.step().await {
+            let error = super::in_one_line(&fault);
+            tracing::warn!(error, "not every sale is ready");
+        }
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run(sales, stop.subscribe()));
+        tasks.spawn(run(Decide::new(adapters, services), stop.subscribe()));
+        tasks.spawn(run(Mend::new(adapters, services), stop.subscribe()));
+        Ok(Self { stop, tasks })
+    }
+
+    /// Lets every task finish what it is at, for `within` at most.
+    pub async fn stop(mut self, within: Duration) {
+        self.stop.send_replace(true);
+        let finished = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(within, finished).await.is_err() {
+            tracing::warn!("background work did not finish in time and is left to the next start");
+        }
+    }
+}
+
+/// Something to be done again and again.
+pub(super) trait Chore: Send + 'static {
+    /// For the logs.
+    const NAME: &'static str;
+
+    /// Waits until there may be something to do; may be dropped at any time.
+    fn wait(&mut self) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Does it.
+    fn step(&mut self) -> impl Future<Output = Result<(), PortError>> + Send;
+}
+
+/// Why a chore is not getting on, as far as the log has to tell it apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trouble {
+    Fault(String),
+    Panic,
+}
+
+async fn run<C: Chore>(mut chore: C, mut stop: watch::Receiver<bool>) {
+    const BACKOFF_MIN: Duration = Duration::from_millis(100);
+    const BACKOFF_MAX: Duration = Duration::from_secs(5);
+    let mut backoff = BACKOFF_MIN;
+    let mut last: Option<Trouble> = None;
+    loop {
+        let waited = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            waited = AssertUnwindSafe(chore.wait()).catch_unwind() => waited,
+        };
+        let done = match waited {
+            Ok(Ok(())) => AssertUnwindSafe(chore.step()).catch_unwind().await,
+            Ok(Err(_)) | Err(_) => waited,
+        };
+        let trouble = match done {
+            Ok(Ok(())) => None,
+            Ok(Err(fault)) => Some(Trouble::Fault(super::in_one_line(&fault))),
+            Err(_) => Some(Trouble::Panic),
+        };
+        report(C::NAME, last.as_ref(), trouble.as_ref());
+        if trouble.is_none() {
+            backoff = BACKOFF_MIN;
+        } else {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(backoff) => {}
+            }
+            backoff = BACKOFF_MAX.min(backoff * 2);
+        }
+        last = trouble;
+    }
+}
+
+/// Logs a change of state, and nothing while it stays the same.
+fn report(chore: &str, last: Option<&Trouble>, now: Option<&Trouble>) {
+    if last == now {
+        return;
+    }
+    match now {
+        None => tracing::info!(chore, "works again"),
+        Some(Trouble::Fault(error)) => {
+            tracing::warn!(chore, error, "does not get on; trying again")
+        }
+        // The panic itself has been printed where it happened.
+        Some(Trouble::Panic) => tracing::error!(chore, "met a bug; trying again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use flashsale_core::{ErrorKind, PortError};
+    use tokio::sync::watch;
+
+    use super::{Chore, run};
+
+    /// Fails, panics, then works, and notes each step.
+    #[derive(Debug)]
+    struct Clumsy {
+        steps: Arc<Mutex<u32>>,
+        stop: watch::Sender<bool>,
+    }
+
+    impl Chore for Clumsy {
+        const NAME: &'static str = "clumsy";
+
+        async fn wait(&mut self) -> Result<(), PortError> {
+            Ok(())
+        }
+
+        async fn step(&mut self) -> Result<(), PortError> {
+            let step = {
+                let mut steps = self.steps.lock().unwrap();
+                *steps += 1;
+                *steps
+            };
+            match step {
+                1 => Err(PortError::new(ErrorKind::Unavailable, "test", "step")),
+                2 => panic!("a bug, on purpose"),
+                3 => Ok(()),
+                _ => {
+                    self.stop.send_replace(true);
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn neither_a_fault_nor_a_panic_ends_a_chore() {
+        let stop = watch::Sender::new(false);
+        let steps = Arc::new(Mutex::new(0));
+        let chore = Clumsy {
+            steps: Arc::clone(&steps),
+            stop: stop.clone(),
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(60), run(chore, stop.subscribe()));
+        ended.await.expect("the chore goes on until it is stopped");
+        assert!(*steps.lock().unwrap() >= 4);
+    }
+}

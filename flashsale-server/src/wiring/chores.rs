@@ -1,0 +1,225 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flashsale_core::domain::{Epoch, Phase, Sale, SaleId};
+use flashsale_core::ports::{AttemptQueue, AttemptReader, Clock, Revision};
+use flashsale_core::services::{
+    Catalogue, Readiness, Repair, RepairLimits, SaleService, Worker, WorkerPorts,
+};
+use flashsale_core::{ErrorKind, PortError};
+use tokio::time::{sleep, timeout};
+
+use super::Adapters;
+use super::background::Chore;
+use crate::Services;
+
+/// Keeps the catalogue fresh, and the stock of every sale that is not over up to date.
+#[derive(Debug)]
+pub(super) struct KeepSales {
+    sales: SaleService,
+    clock: Arc<dyn Clock>,
+    seen: Revision,
+    /// What each sale was like when its stock was last up to date.
+    prepared: HashMap<SaleId, (u64, Epoch, Phase)>,
+}
+
+impl KeepSales {
+    /// Looks at the sales this often even if nobody says that they have changed.
+    const POLL: Duration = Duration::from_secs(1);
+
+    pub(super) fn new(adapters: &Adapters, services: &Services) -> Self {
+        Self {
+            sales: services.sales.clone(),
+            clock: Arc::clone(&adapters.clock),
+            seen: Revision::default(),
+            prepared: HashMap::new(),
+        }
+    }
+
+    /// Prepares one sale if that has not been done; says whether the repository has changed by it.
+    async fn prepare(&mut self, sale: &Sale) -> Result<bool, PortError> {
+        let mark = (sale.version, sale.epoch, sale.phase);
+        if self.prepared.get(&sale.id) == Some(&mark) {
+            return Ok(false);
+        }
+        match self.sales.prepare(sale).await? {
+            Readiness::Ready => {
+                self.prepared.insert(sale.id, mark);
+                Ok(sale.phase == Phase::Scheduled)
+            }
+            Readiness::Lost => {
+                let lost = format!("the stock of sale {} has to be rebuilt", sale.id);
+                Err(PortError::new(ErrorKind::Corrupt, "stock store", "prepare").with_source(lost))
+            }
+        }
+    }
+}
+
+impl Chore for KeepSales {
+    const NAME: &'static str = "keep sales";
+
+    async fn wait(&mut self) -> Result<(), PortError> {
+        let changed = self.sales.catalogue.changed(self.seen);
+        if let Ok(seen) = timeout(Self::POLL, changed).await {
+            self.seen = seen?;
+        }
+        Ok(())
+    }
+
+    /// A sale that cannot be prepared keeps none of the others from it.
+    async fn step(&mut self) -> Result<(), PortError> {
+        self.sales.catalogue.refresh().await?;
+        let now = self.clock.now();
+        let mut sales = self.sales.catalogue.all();
+        sales.retain(|sale| sale.window.end > now);
+        self.prepared
+            .retain(|id, _| sales.iter().any(|sale| sale.id == *id));
+        let mut opened = false;
+        let mut first_fault = None;
+        for sale in &sales {
+            match self.prepare(sale).await {
+                Ok(changed) => opened |= changed,
+                Err(fault) => first_fault = first_fault.or(Some(fault)),
+            }
+        }
+        if opened {
+            self.sales.catalogue.refresh().await?;
+        }
+        first_fault.map_or(Ok(()), Err)
+    }
+}
+
+/// Turns attempts from the queue into orders.
+#[derive(Debug)]
+pub(super) struct Decide {
+    worker: Worker,
+    queue: Arc<dyn AttemptQueue>,
+    /// Nothing before the first step and after one that failed: what it had not committed is
+    /// delivered again to its successor.
+    reader: Option<Box<dyn AttemptReader>>,
+}
+
+impl Decide {
+    /// The group of workers that share the attempts.
+    const GROUP: &'static str = "flash-sale-worker-group";
+    /// How long a step waits for attempts; a stop waits as long.
+    const WAIT_MS: u64 = 200;
+
+    pub(super) fn new(adapters: &Adapters, services: &Services) -> Self {
+        Self {
+            worker: Worker::new(WorkerPorts {
+                catalogue: Arc::clone(&services.catalogue),
+                orders: Arc::clone(&adapters.orders),
+                stock: Arc::clone(&adapters.stock),
+                recorder: Arc::new(services.metrics.clone()),
+            }),
+            queue: Arc::clone(&adapters.queue),
+            reader: None,
+        }
+    }
+}
+
+impl Chore for Decide {
+    const NAME: &'static str = "decide attempts";
+
+    async fn wait(&mut self) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<(), PortError> {
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.queue.subscribe(Self::GROUP).await?,
+        };
+        let step = self.worker.step(&mut *reader, Self::WAIT_MS).await?;
+        self.reader = Some(reader);
+        for item in step.undecodable {
+            let (position, problem) = (item.position, item.problem);
+            let length_bytes = item.payload.len();
+            tracing::error!(
+                position,
+                problem,
+                length_bytes,
+                "the queue holds what is no attempt"
+            );
+        }
+        step.unsettled.map_or(Ok(()), Err)
+    }
+}
+
+/// Finishes attempts that a crash or a fault left undecided.
+#[derive(Debug)]
+pub(super) struct Mend {
+    repair: Repair,
+    catalogue: Arc<Catalogue>,
+    rounds: u32,
+}
+
+impl Mend {
+    /// The pause between two rounds.
+    const PAUSE: Duration = Duration::from_secs(1);
+    /// A sale that ended longer ago has nothing left to do, as a rule.
+    const RECENT_MS: i64 = 600_000;
+    /// Every so many rounds those are looked after too.
+    const ALL_EVERY: u32 = 60;
+
+    pub(super) fn new(adapters: &Adapters, services: &Services) -> Self {
+        Self {
+            repair: Repair {
+                stock: Arc::clone(&adapters.stock),
+                queue: Arc::clone(&adapters.queue),
+                orders: Arc::clone(&adapters.orders),
+                clock: Arc::clone(&adapters.clock),
+                recorder: Arc::new(services.metrics.clone()),
+                limits: RepairLimits::default(),
+            },
+            catalogue: Arc::clone(&services.catalogue),
+            rounds: 0,
+        }
+    }
+
+    /// Looks after one sale until nothing is left to do.
+    async fn mend(&self, sale: &Sale) -> Result<(), PortError> {
+        let batch = self.repair.limits.batch;
+        loop {
+            let repaired = self.repair.step(&sale.key()).await?;
+            if repaired.completed + repaired.republished > 0 {
+                tracing::info!(
+                    sale.id = sale.id.get(),
+                    republished = repaired.republished,
+                    completed = repaired.completed,
+                    "repaired attempts that were left undone"
+                );
+            }
+            if repaired.completed < batch && repaired.republished < batch {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Chore for Mend {
+    const NAME: &'static str = "repair attempts";
+
+    async fn wait(&mut self) -> Result<(), PortError> {
+        sleep(Self::PAUSE).await;
+        Ok(())
+    }
+
+    /// A sale that cannot be repaired keeps none of the others from it.
+    async fn step(&mut self) -> Result<(), PortError> {
+        let all = self.rounds.is_multiple_of(Self::ALL_EVERY);
+        self.rounds = self.rounds.wrapping_add(1);
+        let since = self.repair.clock.now().plus_ms(-Self::RECENT_MS);
+        let mut first_fault = None;
+        for sale in self.catalogue.all() {
+            if (all || sale.window.end > since)
+                && let Err(fault) = self.mend(&sale).await
+            {
+                first_fault = first_fault.or(Some(fault));
+            }
+        }
+        first_fault.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,78 @@
+//! `audit`: exits 0 exact, 1 drift, 2 violation, 3 not audited.
+
+use crate::stdout;
+use crate::support::{Client, Shop};
+
+#[tokio::test]
+async fn an_exact_sale_is_accounted_for_on_a_stopped_and_a_running_server() {
+    let shop = Shop::new();
+    shop.open_sale("Lamp", 10);
+    let mut server = shop.serve();
+    let mut client = Client::connect(server.address).await.unwrap();
+    for user in ["ann", "ben", "cleo"] {
+        client.attempt(1, &Shop::token(user)).await.unwrap();
+    }
+    for running in [true, false] {
+        let report = shop.json(&["audit", "1", "--json"]);
+        assert_eq!(report["verdict"], "EXACT", "running: {running}");
+        assert_eq!(report["sold"], 3);
+        assert_eq!(report["store"]["available"], 7);
+        let table = stdout(&shop.run(&["audit", "1"]));
+        assert!(
+            table.contains("EXACT: every unit is accounted for."),
+            "{table}"
+        );
+        if running {
+            server.kill();
+        }
+    }
+}
+
+#[test]
+fn a_sale_that_cannot_be_audited_is_neither_drift_nor_violation() {
+    let shop = Shop::new();
+    assert_eq!(shop.run(&["audit", "1"]).status.code(), Some(3));
+    shop.open_sale("Lamp", 10);
+    assert_eq!(shop.run(&["audit", "7"]).status.code(), Some(3));
+}
+
+/// Changes the database behind the engine's back.
+fn tamper(shop: &Shop, sql: &str) {
+    let database = rusqlite::Connection::open(&shop.file).unwrap();
+    assert_eq!(database.execute(sql, []).unwrap(), 1, "{sql}");
+}
+
+#[test]
+fn units_missing_from_the_stock_store_are_drift() {
+    let shop = Shop::new();
+    shop.open_sale("Lamp", 10);
+    tamper(&shop, "UPDATE stock SET units = units - 1");
+    let output = shop.run(&["audit", "1"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("DRIFT"), "{table}");
+    assert!(
+        table.contains("accounts for 9 units instead of 10"),
+        "{table}"
+    );
+}
+
+#[test]
+fn books_that_do_not_balance_are_a_violation() {
+    let shop = Shop::new();
+    shop.open_sale("Lamp", 10);
+    tamper(
+        &shop,
+        "UPDATE sales SET remaining_stock = remaining_stock - 1",
+    );
+    let output = shop.run(&["audit", "1", "--json"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["verdict"], "VIOLATION");
+    assert!(
+        report["findings"][0]
+            .as_str()
+            .unwrap()
+            .contains("do not balance")
+    );
+}

@@ -1,0 +1,11 @@
+//! What the tests of the binary share: a shop on disk, a server process, a client.
+
+#![allow(dead_code, unused_imports, reason = "each test takes what it needs")]
+
+mod client;
+mod process;
+mod shop;
+
+pub(crate) use client::{Answer, Client};
+pub(crate) use process::{DEADLINE, ServerProcess};
+pub(crate) use shop::Shop;
