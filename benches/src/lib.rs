@@ -1,6 +1,8 @@
 //! What the benches measure, and the yardsticks they hold it against.
 
 mod engine;
+/// Servers and clients for the benches over HTTP.
+pub mod http;
 mod pairs;
 mod plain_sqlite;
 
