@@ -1,5 +1,10 @@
 //! The arbiter against an oracle that keeps every decision in one list and searches it each time.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic, also in its own functions"
+)]
+
 use std::collections::BTreeSet;
 
 use flashsale_core::domain::{

@@ -1,5 +1,10 @@
 //! The ledger against an oracle that keeps everything in one list and counts anew each time.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic, also in its own functions"
+)]
+
 use std::collections::BTreeMap;
 
 use flashsale_core::domain::{
