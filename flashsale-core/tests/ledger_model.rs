@@ -185,8 +185,7 @@ impl Oracle {
         }
     }
 
-    /// `seq` is that of the last change, which a healed hold gets.
-    fn settle(&mut self, settlement: &Settlement, seq: u64) -> SettleOutcome {
+    fn settle(&mut self, settlement: &Settlement) -> SettleOutcome {
         let user = &settlement.user;
         let held = self.hold(user).cloned();
         let undecided = held
@@ -246,8 +245,8 @@ impl Oracle {
             quantity,
             epoch: undecided
                 .as_ref()
-                .map_or(Epoch::new(self.epoch), |h| h.epoch),
-            seq: undecided.as_ref().map_or(seq, |h| h.seq),
+                .map_or(Epoch::new(self.opened), |h| h.epoch),
+            seq: undecided.as_ref().map_or(0, |h| h.seq),
             reserved_at: undecided.map_or(settlement.reserved_at, |h| h.reserved_at),
             state: HoldState::Sold(order),
         };
@@ -452,8 +451,7 @@ impl<'a> Run<'a> {
                 DecisionKind::Failed(reason) => Decision::Failed(reason),
             },
         };
-        let seq = self.ledger.levels().seq;
-        let expected = self.oracle.settle(&settlement, seq);
+        let expected = self.oracle.settle(&settlement);
         let outcome = self.ledger.settle(&settlement);
         self.coverage.count(&outcome);
         assert_eq!(outcome, expected, "{settlement:?}");
