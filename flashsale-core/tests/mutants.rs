@@ -1,5 +1,10 @@
 //! Every mutant fails its suite, at least in the case that is meant for it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic, also in its own functions"
+)]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

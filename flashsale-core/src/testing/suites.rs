@@ -18,12 +18,14 @@ pub use stock_store::{StockStoreRig, stock_store};
 pub use token_issuer::{TokenIssuers, token_issuer};
 pub use user_repo::user_repo;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::domain::Sale;
 use crate::error::{Effect, ErrorKind, PortError};
 use crate::ports::{CreateSaleOutcome, SaleRepo};
 
 use super::report::{Violation, ensure_eq};
-use super::samples;
+use super::{Fixture, Task, samples};
 
 /// A name for [`Fixture::open`](super::Fixture::open) that no other case uses.
 fn fresh_place(suite: &str) -> String {
@@ -55,4 +57,24 @@ async fn create_sale(sales: &dyn SaleRepo, stock: u64) -> Result<Sale, Violation
             "a sale of a new product must be created, is refused: {refused}"
         ))),
     }
+}
+
+/// Makes all calls at the same time and returns their answers, in the order they came in.
+async fn race<R: Send + 'static, T: Send + 'static>(
+    rigs: &dyn Fixture<R>,
+    calls: impl Iterator<Item = impl Future<Output = Result<T, PortError>> + Send + 'static>,
+) -> Result<Vec<T>, Violation> {
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let tasks = calls.map(|call| -> Task {
+        let answers = Arc::clone(&answers);
+        Box::pin(async move {
+            let answer = call.await;
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.push(answer);
+        })
+    });
+    rigs.together(tasks.collect()).await;
+    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    let answers: Result<_, _> = answers.drain(..).collect();
+    Ok(answers?)
 }

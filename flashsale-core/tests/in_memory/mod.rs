@@ -27,7 +27,7 @@ impl Fixture<StockStoreRig> for InMemory {
     }
 
     fn random_sales(&self) -> u64 {
-        1_000
+        400
     }
 }
 
@@ -43,7 +43,7 @@ impl Fixture<OrderRepoRig> for InMemory {
     }
 
     fn random_sales(&self) -> u64 {
-        1_000
+        400
     }
 }
 

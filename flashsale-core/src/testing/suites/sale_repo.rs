@@ -1,8 +1,8 @@
 //! The suite of [`SaleRepo`](crate::ports::SaleRepo).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::{create_sale, fresh_place};
+use super::{create_sale, fresh_place, race};
 use crate::domain::{
     ChangeRefused, Epoch, NewSale, NewSaleRefused, Phase, Sale, SaleChange, SaleId, StockEvent,
     UNITS_MAX, Window,
@@ -11,7 +11,7 @@ use crate::error::PortError;
 use crate::ports::{ChangeOutcome, CreateSaleOutcome, Revision, SaleRepo};
 use crate::testing::report::{Checked, Ran, ensure, ensure_eq, ensure_matches, run_cases};
 use crate::testing::samples::{HOUR_MS, START, WINDOW, fresh_new_sale, fresh_sale};
-use crate::testing::{Fixture, Report, Task, Violation};
+use crate::testing::{Fixture, Report, Violation};
 
 type Rig = Arc<dyn SaleRepo>;
 type Rigs<'a> = &'a dyn Fixture<Rig>;
@@ -221,29 +221,6 @@ async fn a_closed_sale_does_not_overlap(rigs: Rigs<'_>) -> Checked {
     let second = create(&repo, &new).await?;
     ensure_eq!("the product", second.product, first.product);
     Ok(Ran::Yes)
-}
-
-/// What racing tasks have found.
-type Shared<T> = Arc<Mutex<Vec<Result<T, PortError>>>>;
-
-/// Does the same thing `times` times at once and returns all answers.
-async fn race<T: Send + 'static>(
-    rigs: Rigs<'_>,
-    tasks: impl Iterator<Item = impl Future<Output = Result<T, PortError>> + Send + 'static>,
-) -> Result<Vec<T>, Violation> {
-    let answers: Shared<T> = Arc::new(Mutex::new(Vec::new()));
-    let tasks = tasks.map(|task| -> Task {
-        let answers = Arc::clone(&answers);
-        Box::pin(async move {
-            let answer = task.await;
-            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.push(answer);
-        })
-    });
-    rigs.together(tasks.collect()).await;
-    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-    let answers: Result<_, _> = answers.drain(..).collect();
-    Ok(answers?)
 }
 
 async fn of_overlapping_sales_created_at_the_same_time_one_is_stored(rigs: Rigs<'_>) -> Checked {

@@ -1,14 +1,13 @@
 //! The suite of [`UserRepo`](crate::ports::UserRepo).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::fresh_place;
+use super::{fresh_place, race};
 use crate::domain::{NewUser, Role, User};
-use crate::error::PortError;
 use crate::ports::{CreateUserOutcome, UserRepo};
 use crate::testing::report::{Checked, Ran, ensure, ensure_eq, run_cases};
 use crate::testing::samples::fresh_number;
-use crate::testing::{Fixture, Report, Task, Violation};
+use crate::testing::{Fixture, Report, Violation};
 
 type Rig = Arc<dyn UserRepo>;
 type Rigs<'a> = &'a dyn Fixture<Rig>;
@@ -178,24 +177,16 @@ async fn an_unknown_user_is_not_found(rigs: Rigs<'_>) -> Checked {
 }
 
 /// Creates all users at the same time.
-async fn race(
+async fn create_all(
     rigs: Rigs<'_>,
     repo: &Rig,
-    users: Vec<NewUser>,
+    users: impl Iterator<Item = NewUser>,
 ) -> Result<Vec<CreateUserOutcome>, Violation> {
-    let answers: Arc<Mutex<Vec<Result<CreateUserOutcome, PortError>>>> = Arc::default();
-    let tasks = users.into_iter().map(|user| -> Task {
-        let (repo, answers) = (Arc::clone(repo), Arc::clone(&answers));
-        Box::pin(async move {
-            let answer = repo.create(&user).await;
-            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.push(answer);
-        })
+    let calls = users.map(|user| {
+        let repo = Arc::clone(repo);
+        async move { repo.create(&user).await }
     });
-    rigs.together(tasks.collect()).await;
-    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-    let answers: Result<_, _> = answers.drain(..).collect();
-    Ok(answers?)
+    race(rigs, calls).await
 }
 
 fn created(outcomes: &[CreateUserOutcome]) -> usize {
@@ -214,7 +205,7 @@ async fn of_users_with_one_name_created_at_the_same_time_one_is_stored(rigs: Rig
         },
         ..fresh()
     });
-    let outcomes = race(rigs, &repo, users.collect()).await?;
+    let outcomes = create_all(rigs, &repo, users).await?;
     let taken = outcomes
         .iter()
         .filter(|o| **o == CreateUserOutcome::UsernameTaken);
@@ -239,7 +230,7 @@ async fn of_users_with_one_address_created_at_the_same_time_one_is_stored(
         },
         ..fresh()
     });
-    let outcomes = race(rigs, &repo, users.collect()).await?;
+    let outcomes = create_all(rigs, &repo, users).await?;
     let taken = outcomes
         .iter()
         .filter(|o| **o == CreateUserOutcome::EmailTaken);

@@ -1,35 +1,25 @@
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::bench::Bench;
 use crate::domain::{Attempt, Decision, FailReason};
-use crate::error::PortError;
 use crate::testing::report::{Checked, Ran, ensure_eq};
-use crate::testing::{Fixture, OrderRepoRig, Task, Violation};
+use crate::testing::suites::race;
+use crate::testing::{Fixture, OrderRepoRig, Violation};
 
 type Rigs<'a> = &'a dyn Fixture<OrderRepoRig>;
 
 /// The decisions about all batches, made at the same time.
-async fn race(
+async fn commit_all(
     rigs: Rigs<'_>,
     bench: &Bench<'_>,
-    batches: Vec<Vec<Attempt>>,
+    batches: impl Iterator<Item = Vec<Attempt>>,
 ) -> Result<Vec<Decision>, Violation> {
-    type Answers = Vec<Result<Vec<Decision>, PortError>>;
-    let answers: Arc<Mutex<Answers>> = Arc::default();
-    let tasks = batches.into_iter().map(|batch| -> Task {
+    let calls = batches.map(|batch| {
         let (orders, sale) = (Arc::clone(&bench.orders), bench.sale);
-        let answers = Arc::clone(&answers);
-        Box::pin(async move {
-            let answer = orders.commit(&sale, &batch).await;
-            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-            answers.push(answer);
-        })
+        async move { orders.commit(&sale, &batch).await }
     });
-    rigs.together(tasks.collect()).await;
-    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-    let decisions: Result<Vec<_>, _> = answers.drain(..).collect();
-    Ok(decisions?.into_iter().flatten().collect())
+    Ok(race(rigs, calls).await?.into_iter().flatten().collect())
 }
 
 /// How many orders, duplicates and attempts without stock there are.
@@ -45,7 +35,7 @@ fn counts(decisions: &[Decision]) -> (usize, usize, usize) {
 pub(super) async fn racing_batches_never_oversell(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs, 25).await?;
     let batches = (0..20).map(|batch| (0..5).map(|i| bench.attempt(batch * 5 + i)).collect());
-    let decisions = race(rigs, &bench, batches.collect()).await?;
+    let decisions = commit_all(rigs, &bench, batches).await?;
     ensure_eq!(
         "orders, duplicates, without stock",
         counts(&decisions),
@@ -61,7 +51,7 @@ pub(super) async fn a_racing_attempt_is_decided_once(rigs: Rigs<'_>) -> Checked 
     let bench = Bench::open(rigs, 25).await?;
     let attempt = bench.attempt(1);
     let batches = (0..20).map(|_| vec![attempt.clone()]);
-    let decisions = race(rigs, &bench, batches.collect()).await?;
+    let decisions = commit_all(rigs, &bench, batches).await?;
     ensure_eq!(
         "orders, duplicates, without stock",
         counts(&decisions),
@@ -76,7 +66,7 @@ pub(super) async fn a_racing_attempt_is_decided_once(rigs: Rigs<'_>) -> Checked 
 pub(super) async fn a_racing_user_gets_one_order(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs, 25).await?;
     let batches = (0..20).map(|_| vec![bench.attempt(1)]);
-    let decisions = race(rigs, &bench, batches.collect()).await?;
+    let decisions = commit_all(rigs, &bench, batches).await?;
     ensure_eq!(
         "orders, duplicates, without stock",
         counts(&decisions),

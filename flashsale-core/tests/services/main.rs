@@ -1,0 +1,14 @@
+//! The services over the adapters in memory.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic, also in its own functions"
+)]
+
+mod auditor;
+mod auth;
+mod flash_sale;
+mod repair;
+mod sales;
+mod shop;
+mod worker;

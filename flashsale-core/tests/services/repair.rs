@@ -1,0 +1,95 @@
+use flashsale_core::domain::{HoldState, OrderStatus};
+use flashsale_core::ports::{Metric, StockStoreExt};
+use flashsale_core::services::{RepairLimits, Repaired};
+
+use crate::shop::{FAIL_AFTER, FAIL_BEFORE, Shop, user};
+
+#[tokio::test]
+async fn a_young_attempt_is_left_alone() {
+    let (mut shop, sale) = Shop::selling(3).await;
+    let good = shop.queue.clone();
+    shop.queue = shop.faulty_queue(FAIL_BEFORE);
+    shop.accepted("ann", sale.id).await;
+    shop.queue = good;
+    shop.clock.advance_ms(1_999);
+    let repaired = shop.repair().step(&sale.key()).await.unwrap();
+    assert_eq!(repaired, Repaired::default());
+    assert_eq!(shop.memory_queue.published(), 0);
+}
+
+#[tokio::test]
+async fn what_the_queue_never_got_is_published_again() {
+    let (mut shop, sale) = Shop::selling(3).await;
+    let good = shop.queue.clone();
+    shop.queue = shop.faulty_queue(FAIL_BEFORE);
+    shop.accepted("ann", sale.id).await;
+    shop.queue = good;
+    shop.clock.advance_ms(2_000);
+    let repaired = shop.repair().step(&sale.key()).await.unwrap();
+    assert_eq!((repaired.republished, repaired.completed), (1, 0));
+    assert_eq!(shop.recorder.get(Metric::Republished), 1);
+    let hold = shop
+        .stock
+        .hold(&sale.key(), &user("ann"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(hold.state, HoldState::Reserved { logged: true });
+    let again = shop.repair().step(&sale.key()).await.unwrap();
+    assert_eq!(again, Repaired::default());
+    shop.work().await;
+    let accepted = shop.accepted("ann", sale.id).await;
+    assert_eq!(accepted.status, OrderStatus::Success);
+}
+
+#[tokio::test]
+async fn what_the_queue_did_not_deliver_is_decided() {
+    let (shop, sale) = Shop::selling(3).await;
+    shop.accepted("ann", sale.id).await;
+    shop.clock.advance_ms(9_999);
+    let early = shop.repair().step(&sale.key()).await.unwrap();
+    assert_eq!(early.completed, 0);
+    shop.clock.advance_ms(1);
+    let repaired = shop.repair().step(&sale.key()).await.unwrap();
+    assert_eq!((repaired.republished, repaired.completed), (0, 1));
+    let accepted = shop.accepted("ann", sale.id).await;
+    assert_eq!(accepted.status, OrderStatus::Success);
+    shop.work().await;
+    let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
+    assert_eq!((totals.orders, totals.failed), (1, 0));
+}
+
+#[tokio::test]
+async fn a_repair_whose_settlement_was_lost_is_done_again() {
+    let (mut shop, sale) = Shop::selling(3).await;
+    shop.accepted("ann", sale.id).await;
+    shop.clock.advance_ms(10_000);
+    let good = shop.orders.clone();
+    shop.orders = shop.faulty_orders(FAIL_AFTER);
+    shop.repair().step(&sale.key()).await.unwrap_err();
+    shop.orders = good;
+    let repaired = shop.repair().step(&sale.key()).await.unwrap();
+    assert_eq!(repaired.completed, 1);
+    let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
+    assert_eq!((totals.orders, totals.failed), (1, 0));
+}
+
+#[tokio::test]
+async fn one_step_takes_on_no_more_than_its_batch() {
+    let (shop, sale) = Shop::selling(5).await;
+    for name in ["ann", "bob", "cem"] {
+        shop.accepted(name, sale.id).await;
+    }
+    shop.clock.advance_ms(10_000);
+    let mut repair = shop.repair();
+    repair.limits = RepairLimits {
+        batch: 2,
+        ..RepairLimits::default()
+    };
+    let steps = [
+        repair.step(&sale.key()).await,
+        repair.step(&sale.key()).await,
+    ];
+    let completed = steps.map(|step| step.unwrap().completed);
+    assert_eq!(completed, [2, 1]);
+}

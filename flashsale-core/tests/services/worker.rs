@@ -1,0 +1,180 @@
+use std::sync::Arc;
+
+use flashsale_core::domain::{HoldState, OrderStatus};
+use flashsale_core::ports::{AttemptQueue, Metric, OrderRepo, StockStore, StockStoreExt};
+use flashsale_core::services::{Verdict, Worker};
+use flashsale_core::testing::{FaultRates, Faults, Faulty};
+
+use crate::shop::{FAIL_AFTER, FAIL_BEFORE, Shop, user};
+
+#[tokio::test]
+async fn attempts_become_orders_and_the_stock_store_is_told() {
+    let (shop, sale) = Shop::selling(3).await;
+    for name in ["ann", "bob"] {
+        shop.accepted(name, sale.id).await;
+    }
+    let mut reader = shop.queue.subscribe("workers").await.unwrap();
+    let step = shop.worker().step(&mut *reader, 0).await.unwrap();
+    assert_eq!(step.decided, 2);
+    assert!(step.unsettled.is_none() && step.undecodable.is_empty());
+    assert_eq!(shop.memory_queue.committed("workers"), 2);
+    let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
+    assert_eq!((totals.sold, totals.remaining, totals.failed), (2, 1, 0));
+    let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
+    assert_eq!((levels.available, levels.reserved, levels.sold), (1, 0, 2));
+    assert_eq!(shop.recorder.get(Metric::Ordered), 2);
+    let idle = shop.worker().step(&mut *reader, 0).await.unwrap();
+    assert_eq!(idle.decided, 0);
+}
+
+#[tokio::test]
+async fn what_comes_again_is_decided_once() {
+    let (shop, sale) = Shop::selling(3).await;
+    shop.accepted("ann", sale.id).await;
+    for group in ["workers", "latecomers"] {
+        let mut reader = shop.queue.subscribe(group).await.unwrap();
+        let step = shop.worker().step(&mut *reader, 0).await.unwrap();
+        assert_eq!(step.decided, 1);
+    }
+    let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
+    assert_eq!((totals.orders, totals.failed), (1, 0));
+    let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
+    assert_eq!((levels.available, levels.sold), (2, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_done_in_the_queue_if_the_orders_cannot_be_kept() {
+    for rates in [FAIL_BEFORE, FAIL_AFTER] {
+        let (mut shop, sale) = Shop::selling(3).await;
+        shop.accepted("ann", sale.id).await;
+        let good = shop.orders.clone();
+        shop.orders = shop.faulty_orders(rates);
+        let mut reader = shop.queue.subscribe("workers").await.unwrap();
+        let failed = shop.worker().step(&mut *reader, 0).await.unwrap_err();
+        assert_eq!(failed.operation(), "commit");
+        assert_eq!(shop.memory_queue.committed("workers"), 0);
+        drop(reader);
+        shop.orders = good;
+        shop.work().await;
+        assert_eq!(shop.memory_queue.committed("workers"), 1);
+        let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
+        assert_eq!((totals.orders, totals.failed), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn orders_stand_if_the_stock_store_cannot_be_told_and_repair_tells_it() {
+    let (mut shop, sale) = Shop::selling(3).await;
+    shop.accepted("ann", sale.id).await;
+    let good = shop.stock.clone();
+    shop.stock = shop.faulty_stock(FAIL_BEFORE);
+    let mut reader = shop.queue.subscribe("workers").await.unwrap();
+    let step = shop.worker().step(&mut *reader, 0).await.unwrap();
+    assert_eq!(step.decided, 1);
+    assert_eq!(step.unsettled.unwrap().operation(), "settle");
+    assert_eq!(shop.memory_queue.committed("workers"), 1);
+    shop.stock = good;
+    let hold = shop
+        .stock
+        .hold(&sale.key(), &user("ann"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(hold.state, HoldState::Reserved { logged: true });
+    shop.clock.advance_ms(10_000);
+    let repaired = shop.repair().step(&sale.key()).await.unwrap();
+    assert_eq!(repaired.completed, 1);
+    let accepted = shop.accepted("ann", sale.id).await;
+    assert_eq!(accepted.status, OrderStatus::Success);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_reported_once() {
+    let (shop, sale) = Shop::selling(3).await;
+    shop.memory_queue.publish_undecodable(b"?");
+    shop.accepted("ann", sale.id).await;
+    let mut reader = shop.queue.subscribe("workers").await.unwrap();
+    let step = shop.worker().step(&mut *reader, 0).await.unwrap();
+    assert_eq!(step.decided, 1);
+    assert_eq!(step.undecodable[0].payload, b"?");
+    assert_eq!(shop.recorder.get(Metric::Undecodable), 1);
+    drop(reader);
+    let mut reader = shop.queue.subscribe("workers").await.unwrap();
+    let step = shop.worker().step(&mut *reader, 0).await.unwrap();
+    assert!(step.undecodable.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_of_two_sales_is_decided_for_each() {
+    let (shop, lamps) = Shop::selling(3).await;
+    let mut tables = crate::shop::lamps(1);
+    tables.product_name = "table".to_owned();
+    let tables = shop
+        .sale_service()
+        .create(&tables)
+        .await
+        .unwrap()
+        .unwrap()
+        .sale;
+    for sale in [&lamps, &tables] {
+        shop.accepted("ann", sale.id).await;
+    }
+    shop.work().await;
+    for sale in [&lamps, &tables] {
+        let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
+        assert_eq!(totals.orders, 1);
+    }
+}
+
+/// Whatever goes wrong on the way, after it every accepted attempt is an order and every unit is
+/// accounted for.
+#[tokio::test]
+async fn faults_everywhere_lose_no_attempt_and_sell_nothing_twice() {
+    for seed in 0..40 {
+        let (mut shop, sale) = Shop::selling(20).await;
+        let faults = Arc::new(Faults::new(seed, FaultRates::EVERYTHING));
+        let queue = Faulty::<dyn AttemptQueue>::new(shop.queue.clone(), faults.clone());
+        let orders = Faulty::<dyn OrderRepo>::new(shop.orders.clone(), faults.clone());
+        let stock = Faulty::<dyn StockStore>::new(shop.stock.clone(), faults.clone());
+        (shop.queue, shop.orders, shop.stock) =
+            (Arc::new(queue), Arc::new(orders), Arc::new(stock));
+        let mut accepted = Vec::new();
+        for number in 0..60 {
+            let buyer = user(&format!("u{}", number % 30));
+            let outcome = shop.service().attempt(&buyer, sale.id).await;
+            if let Ok(flashsale_core::services::AttemptOutcome::Accepted(acceptance)) = outcome {
+                accepted.push(acceptance.attempt);
+            }
+            shop.clock.advance_ms(500);
+            if number % 5 == 0 {
+                if let Ok(mut reader) = shop.queue.subscribe("workers").await {
+                    let _ = shop.worker().step(&mut *reader, 0).await;
+                }
+                let _ = shop.repair().step(&sale.key()).await;
+            }
+        }
+        faults.heal();
+        shop.clock.advance_ms(20_000);
+        shop.repair().step(&sale.key()).await.unwrap();
+        shop.work().await;
+        let account = shop.auditor().account(sale.id).await.unwrap().unwrap();
+        assert_eq!(
+            account.verdict(),
+            Verdict::Exact,
+            "seed {seed}: {account:?}"
+        );
+        assert_eq!(account.totals.sold, 20, "seed {seed}");
+        for order in shop.orders.find(&accepted).await.unwrap() {
+            let decision = order
+                .unwrap_or_else(|| panic!("seed {seed}: a lost attempt"))
+                .decision;
+            let won = matches!(decision, flashsale_core::domain::Decision::Success(_));
+            assert!(won, "seed {seed}: {decision:?}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_takes_no_more_at_once_than_a_batch_may_carry() {
+    const { assert!(Worker::BATCH <= flashsale_core::ports::BATCH_MAX) };
+}
