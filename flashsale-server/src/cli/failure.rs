@@ -1,3 +1,4 @@
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::SettingError;
@@ -22,7 +23,8 @@ impl Failure {
     /// Says so in one line, and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let text = self.to_string().replace('\n', " ");
-        eprintln!("error: {text}");
+        // If nobody listens, the exit code still tells.
+        let _ = writeln!(io::stderr(), "error: {text}");
         ExitCode::from(match self {
             Self::Setting(_) => 2,
             Self::Failed(_) => 1,

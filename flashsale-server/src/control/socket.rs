@@ -1,6 +1,6 @@
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,12 +139,21 @@ impl ControlSocket {
     }
 }
 
+/// Removes what a killed server has left, also the folder of a socket that is elsewhere.
 fn remove_leftover(address: &ControlAddress) -> io::Result<()> {
-    match address.find() {
-        Ok(_) => fs::remove_file(&address.beside),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+    let socket = match address.find() {
+        Ok(socket) => socket,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if socket != address.beside
+        && fs::symlink_metadata(&socket).is_ok_and(|there| there.file_type().is_socket())
+    {
+        // It is in nobody's way; only a folder that holds nothing else is removed.
+        let _ = fs::remove_file(&socket);
+        let _ = socket.parent().map(fs::remove_dir);
     }
+    fs::remove_file(&address.beside)
 }
 
 /// One request, one reply. A client that goes away or takes too long is let go.

@@ -68,9 +68,16 @@ fn a_deep_folder_has_one_too() {
     assert!(server.left().success());
     assert!(!beside(&shop).exists());
 
+    // What a killed server leaves is replaced, the folder of its socket too.
     shop.serve().kill();
     let server = shop.serve();
     assert_eq!(shop.json(&["sale", "list", "--json"])[0]["stock"], 10);
+    let folders = fs::read_dir(shop.folder()).unwrap();
+    let names = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(
+        names.filter(|name| name.starts_with("flashsale-")).count(),
+        1
+    );
     drop(server);
 }
 

@@ -52,6 +52,8 @@ impl Shop {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Self::program();
         command.args(arguments).env("DATABASE_URL", self.url());
+        // What a killed server leaves goes with the shop.
+        command.env("TMPDIR", self.folder.path());
         command
     }
 
