@@ -7,7 +7,7 @@ use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtT
 use flashsale_core::domain::{Role, UserId};
 use flashsale_core::ports::{Clock, TokenIssuer};
 use flashsale_embedded::SystemClock;
-use flashsale_server::{Adapters, Background, HttpConfig, Metrics, app, serve};
+use flashsale_server::{Background, HttpConfig, Services, app, serve};
 use poem::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use poem::listener::TcpListener as PoemListener;
 use poem::{EndpointExt, Request, Response, Route, Server, handler, post};
@@ -44,9 +44,8 @@ pub async fn serve_shop(shop: &Shop, tokens: Arc<JwtTokenIssuer>) -> SocketAddr 
         ..BcryptConfig::default()
     };
     let hasher = Arc::new(BcryptPasswordHasher::new(config).expect("a valid configuration"));
-    let adapters = Adapters::embedded(&shop.engine, hasher, tokens);
-    let services = Arc::new(adapters.services(Metrics::default()));
-    let background = Background::start(&adapters, &services)
+    let services = Arc::new(Services::embedded(&shop.engine, hasher, tokens));
+    let background = Background::start(&services)
         .await
         .expect("a working engine");
     let app = app(services, &HttpConfig::default()).expect("a valid configuration");

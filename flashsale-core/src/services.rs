@@ -7,6 +7,7 @@
 mod auditor;
 mod auth;
 mod catalogue;
+mod engine;
 mod flash_sale;
 mod repair;
 mod sales;
@@ -19,6 +20,7 @@ pub use auth::{
     RegistrationInvalid,
 };
 pub use catalogue::Catalogue;
+pub use engine::{EnginePorts, EngineServices};
 pub use flash_sale::{
     Acceptance, AttemptOutcome, Durability, FlashSalePorts, FlashSaleService, Standing,
 };

@@ -1,28 +1,71 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flashsale_core::services::{Auditor, AuthService, Catalogue, FlashSaleService, SaleService};
+use flashsale_core::ports::{PasswordHasher, TokenIssuer};
+use flashsale_core::services::{AuthService, EngineServices};
+use flashsale_embedded::EmbeddedEngine;
 use poem::http::HeaderValue;
 use poem::{Endpoint, Response};
 
 use crate::http::{Edge, document};
 use crate::metrics::Metrics;
 
-/// Everything the routes need; built by whoever wires the adapters.
+/// Everything the routes need.
+///
+/// ```
+/// # async fn wire() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtTokenIssuer};
+/// use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, SystemClock};
+/// use flashsale_server::{Background, HttpConfig, Services};
+///
+/// let config = EmbeddedConfig::new("shop.db");
+/// let engine = EmbeddedEngine::open(config, Arc::new(SystemClock))?;
+/// let hasher = Arc::new(BcryptPasswordHasher::new(BcryptConfig::default())?);
+/// let key = JwtKey::hs256("1", *b"32 bytes, and better random ones");
+/// let tokens = Arc::new(JwtTokenIssuer::new(JwtConfig::new([key]))?);
+///
+/// let services = Arc::new(Services::embedded(&engine, hasher, tokens));
+/// let background = Background::start(&services).await?;
+/// let app = flashsale_server::app(services, &HttpConfig::default())?;
+/// // … serve `app`, then:
+/// background.stop(Duration::from_secs(1)).await;
+/// # drop(app);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// Takes attempts and answers buyers.
-    pub flash_sale: FlashSaleService,
+    /// Takes attempts, manages sales, accounts for units. [`Background`](crate::Background) keeps
+    /// its catalogue fresh.
+    pub engine: EngineServices,
     /// Registers and recognises users.
     pub auth: AuthService,
-    /// The shop's side.
-    pub sales: SaleService,
-    /// Accounts for every unit; its stores are those that `GET /ready` asks.
-    pub auditor: Auditor,
-    /// The sales in memory. Whoever runs the engine keeps it fresh.
-    pub catalogue: Arc<Catalogue>,
-    /// Counts requests, and what the services report.
+    /// Counts requests, and what the engine reports if it is the engine's recorder.
     pub metrics: Metrics,
+}
+
+impl Services {
+    /// Those of the embedded engine.
+    pub fn embedded(
+        engine: &EmbeddedEngine,
+        hasher: Arc<dyn PasswordHasher>,
+        tokens: Arc<dyn TokenIssuer>,
+    ) -> Self {
+        let metrics = Metrics::default();
+        Self {
+            engine: engine.ports(Arc::new(metrics.clone())).services(),
+            auth: AuthService {
+                users: engine.users(),
+                hasher,
+                tokens,
+                clock: engine.clock(),
+            },
+            metrics,
+        }
+    }
 }
 
 /// No process gets more sockets than that.

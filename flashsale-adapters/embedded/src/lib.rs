@@ -23,6 +23,5 @@ pub use engine::EmbeddedEngine;
 pub use error::OpenError;
 pub use order_repo::EmbeddedOrderRepo;
 pub use sale_repo::EmbeddedSaleRepo;
-pub use services::EmbeddedServices;
 pub use stock_store::EmbeddedStockStore;
 pub use user_repo::EmbeddedUserRepo;

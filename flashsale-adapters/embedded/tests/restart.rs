@@ -8,10 +8,8 @@ use flashsale_core::domain::{
     Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{IdSource, NoRecorder, OrderRepo, StockStore, StockStoreExt};
-use flashsale_core::services::{ChangeSaleOutcome, Verdict};
-use flashsale_embedded::{
-    Decides, EmbeddedConfig, EmbeddedEngine, EmbeddedServices, SystemClock, UuidV7,
-};
+use flashsale_core::services::{ChangeSaleOutcome, EngineServices, Verdict};
+use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
 use tempfile::TempDir;
 
 fn open(folder: &TempDir, decides: Decides) -> EmbeddedEngine {
@@ -20,7 +18,7 @@ fn open(folder: &TempDir, decides: Decides) -> EmbeddedEngine {
     EmbeddedEngine::open(config, Arc::new(SystemClock)).unwrap()
 }
 
-async fn services(engine: &EmbeddedEngine) -> EmbeddedServices {
+async fn services(engine: &EmbeddedEngine) -> EngineServices {
     engine.services(Arc::new(NoRecorder)).await.unwrap()
 }
 

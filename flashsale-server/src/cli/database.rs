@@ -6,7 +6,7 @@ use flashsale_core::domain::{Role, Timestamp, UserId};
 use flashsale_core::ports::{Claims, InvalidToken, IssuedToken, TokenIssuer};
 use flashsale_core::{ErrorKind, PortError};
 use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, OpenError, SystemClock};
-use flashsale_server::{Adapters, Metrics};
+use flashsale_server::Services;
 use tokio::time::{Instant, sleep};
 
 use super::Failure;
@@ -96,8 +96,7 @@ async fn here(
         ..BcryptConfig::default()
     });
     let hasher = hasher.map_err(|error| Failure::failed(error.to_string()))?;
-    let adapters = Adapters::embedded(engine, Arc::new(hasher), Arc::new(NoTokens));
-    let services = adapters.services(Metrics::default());
+    let services = Services::embedded(engine, Arc::new(hasher), Arc::new(NoTokens));
     Ok(Operations::new(&services).perform(request).await)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtTokenIssuer};
 use flashsale_embedded::EmbeddedEngine;
-use flashsale_server::{Adapters, Background, HttpConfig, Metrics, Services};
+use flashsale_server::{Background, HttpConfig, Services};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -26,7 +26,6 @@ const CONTROL_GRACE: Duration = Duration::from_secs(1);
 /// A server over an open database.
 #[derive(Debug)]
 pub(super) struct Server {
-    adapters: Adapters,
     services: Arc<Services>,
     file: PathBuf,
 }
@@ -48,15 +47,13 @@ impl Server {
             ..JwtConfig::new([JwtKey::hs256("1", token.secret.reveal())])
         });
         let wrong = |error: flashsale_auth::ConfigError| Failure::failed(error.to_string());
-        let adapters = Adapters::embedded(
+        let services = Services::embedded(
             engine,
             Arc::new(hasher.map_err(wrong)?),
             Arc::new(tokens.map_err(wrong)?),
         );
-        let services = Arc::new(adapters.services(Metrics::default()));
         Ok(Self {
-            adapters,
-            services,
+            services: Arc::new(services),
             file,
         })
     }
@@ -84,7 +81,7 @@ impl Server {
         };
         let app = flashsale_server::app(Arc::clone(&self.services), &http)
             .map_err(|error| Failure::failed(error.to_string()))?;
-        let background = Background::start(&self.adapters, &self.services)
+        let background = Background::start(&self.services)
             .await
             .map_err(|error| Failure::failed(format!("the sales cannot be made ready: {error}")))?;
         let stop = watch::Sender::new(false);

@@ -31,8 +31,8 @@ impl Operations {
     /// On these services.
     pub(crate) fn new(services: &Services) -> Self {
         Self {
-            sales: services.sales.clone(),
-            auditor: services.auditor.clone(),
+            sales: services.engine.sales.clone(),
+            auditor: services.engine.auditor.clone(),
             auth: services.auth.clone(),
             clock: Arc::clone(&services.auth.clock),
         }

@@ -125,7 +125,11 @@ impl From<OrderStatus> for ResultStatus {
 /// `GET /api/flash-sale/status`.
 pub(super) fn sale_status(services: &Services) -> Result<Response, Failure> {
     let now = services.auth.clock.now();
-    let sale = services.catalogue.featured(now).ok_or(Code::NoSale)?;
+    let sale = services
+        .engine
+        .catalogue
+        .featured(now)
+        .ok_or(Code::NoSale)?;
     let data = SaleData {
         id: sale.id.get(),
         status: match sale.status(now) {
@@ -152,7 +156,7 @@ pub(super) async fn attempt(
 ) -> Result<Response, Failure> {
     let sale = sale.and_then(|id| SaleId::new(id).ok());
     let sale = sale.ok_or_else(|| invalid_id("saleId"))?;
-    match services.flash_sale.attempt(user, sale).await? {
+    match services.engine.flash_sale.attempt(user, sale).await? {
         AttemptOutcome::Accepted(acceptance) => accepted(&acceptance, user),
         AttemptOutcome::SoldOut => Err(Code::SoldOut.into()),
         AttemptOutcome::NotStarted { starts_at } => Err(Failure::new(
@@ -199,7 +203,7 @@ pub(super) async fn order_status(
 ) -> Result<Response, Failure> {
     let product = product.and_then(|id| ProductId::new(id).ok());
     let product = product.ok_or_else(|| invalid_id("productId"))?;
-    let standing = services.flash_sale.standing(user, product).await?;
+    let standing = services.engine.flash_sale.standing(user, product).await?;
     let data = OrderStatusData {
         product_id: product.get(),
         user_id: user.as_str().to_owned(),

@@ -72,9 +72,17 @@ pub(super) async fn ready(services: &Services, timeout: Duration) -> Result<Resp
     let any_order = [nobody];
     let first_sale = SaleId::new(1).map_err(|_| Code::Internal)?;
     let (stock, orders, sales) = tokio::join!(
-        check("stock", timeout, services.flash_sale.ping()),
-        check("orders", timeout, services.auditor.orders.find(&any_order)),
-        check("sales", timeout, services.auditor.sales.find(first_sale)),
+        check("stock", timeout, services.engine.flash_sale.ping()),
+        check(
+            "orders",
+            timeout,
+            services.engine.auditor.orders.find(&any_order)
+        ),
+        check(
+            "sales",
+            timeout,
+            services.engine.auditor.sales.find(first_sale)
+        ),
     );
     let checks: BTreeMap<_, _> = [stock, orders, sales].into_iter().collect();
     if checks.values().all(|check| *check == Check::Up) {

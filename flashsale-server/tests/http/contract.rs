@@ -188,12 +188,14 @@ async fn a_sale_sells_only_in_its_window_and_while_it_is_open() {
 
     shop.clock.set(START);
     shop.services
+        .engine
         .sales
         .change(sale.id, SaleChange::Pause)
         .await
         .unwrap();
     failure(attempt().await, 409, "SALE_PAUSED").await;
     shop.services
+        .engine
         .sales
         .change(sale.id, SaleChange::Resume)
         .await

@@ -47,6 +47,7 @@ async fn a_crowd_gets_every_unit_and_not_one_more() {
     shop.work().await;
     let account = shop
         .services
+        .engine
         .auditor
         .account(sale.id)
         .await

@@ -9,10 +9,7 @@ use flashsale_core::domain::{
     StockSnapshot, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{AttemptQueue, AttemptReader, Clock, PasswordHasher, StockStore};
-use flashsale_core::services::{
-    Auditor, AuthService, Catalogue, FlashSalePorts, FlashSaleService, SaleService, Worker,
-    WorkerPorts,
-};
+use flashsale_core::services::{AuthService, EnginePorts, Worker};
 use flashsale_core::testing::{
     ManualClock, MemoryAttemptQueue, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo,
     MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo, PlainPasswordHasher, SequentialIds,
@@ -49,46 +46,28 @@ impl Shop {
         });
         let hasher = Arc::new(MoodyHasher::default());
         let queue = Arc::new(MemoryAttemptQueue::new());
-        let repo = Arc::new(MemorySaleRepo::new(database.clone()));
-        let orders = Arc::new(MemoryOrderRepo::new(database.clone(), clock.clone()));
-        let catalogue = Arc::new(Catalogue::new(repo.clone()));
         let metrics = Metrics::new();
+        let ports = EnginePorts {
+            stock: stock.clone(),
+            queue: queue.clone(),
+            orders: Arc::new(MemoryOrderRepo::new(database.clone(), clock.clone())),
+            sales: Arc::new(MemorySaleRepo::new(database.clone())),
+            clock: clock.clone(),
+            ids: Arc::new(SequentialIds::default()),
+            recorder: Arc::new(metrics.clone()),
+        };
         let services = Services {
-            flash_sale: FlashSaleService::new(FlashSalePorts {
-                catalogue: catalogue.clone(),
-                stock: stock.clone(),
-                queue: queue.clone(),
-                clock: clock.clone(),
-                ids: Arc::new(SequentialIds::default()),
-                recorder: Arc::new(metrics.clone()),
-            }),
+            engine: ports.services(),
             auth: AuthService {
                 users: Arc::new(MemoryUserRepo::new(database)),
                 hasher: hasher.clone(),
                 tokens: Arc::new(MemoryTokenIssuer::default()),
                 clock: clock.clone(),
             },
-            sales: SaleService {
-                repo: repo.clone(),
-                orders: orders.clone(),
-                stock: stock.clone(),
-                catalogue: catalogue.clone(),
-            },
-            auditor: Auditor {
-                sales: repo,
-                orders: orders.clone(),
-                stock: stock.clone(),
-            },
-            catalogue: catalogue.clone(),
-            metrics: metrics.clone(),
+            metrics,
         };
         let reader = queue.subscribe("workers").await.unwrap();
-        let worker = Worker::new(WorkerPorts {
-            orders,
-            stock: stock.clone(),
-            catalogue,
-            recorder: Arc::new(metrics),
-        });
+        let worker = services.engine.worker.clone();
         Self {
             services: Arc::new(services),
             clock,
@@ -120,6 +99,7 @@ impl Shop {
             stock,
         };
         self.services
+            .engine
             .sales
             .create(&new)
             .await

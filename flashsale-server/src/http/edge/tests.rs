@@ -72,7 +72,11 @@ async fn the_direct_way_and_the_documented_way_answer_alike() {
         seen.extend(assert_alike(&edge, &ann, "1").await);
     }
     shop.stock.recover();
-    let change = shop.services.sales.change(sale.id, SaleChange::Pause);
+    let change = shop
+        .services
+        .engine
+        .sales
+        .change(sale.id, SaleChange::Pause);
     change.await.unwrap();
     for at in [-1, 0, HOUR_MS] {
         shop.clock.set(START.plus_ms(at));

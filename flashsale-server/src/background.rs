@@ -7,9 +7,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::Adapters;
-use super::chores::{Decide, KeepSales, Mend};
 use crate::Services;
+
+use self::chores::{Decide, KeepSales, Mend};
+
+mod chores;
 
 /// What runs beside the requests: keeps the catalogue fresh and the stock of every sale up to
 /// date, turns queued attempts into orders, and repairs what was left undone.
@@ -28,18 +30,18 @@ impl Background {
     ///
     /// # Errors
     /// If the sales cannot be read; nothing is left running.
-    pub async fn start(adapters: &Adapters, services: &Services) -> Result<Self, PortError> {
-        services.catalogue.refresh().await?;
-        let mut sales = KeepSales::new(adapters, services);
+    pub async fn start(services: &Services) -> Result<Self, PortError> {
+        services.engine.catalogue.refresh().await?;
+        let mut sales = KeepSales::new(services);
         if let Err(fault) = sales.step().await {
-            let error = super::in_one_line(&fault);
+            let error = in_one_line(&fault);
             tracing::warn!(error, "not every sale is ready");
         }
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(run(sales, stop.subscribe()));
-        tasks.spawn(run(Decide::new(adapters, services), stop.subscribe()));
-        tasks.spawn(run(Mend::new(adapters, services), stop.subscribe()));
+        tasks.spawn(run(Decide::new(services), stop.subscribe()));
+        tasks.spawn(run(Mend::new(services), stop.subscribe()));
         Ok(Self { stop, tasks })
     }
 
@@ -88,7 +90,7 @@ async fn run<C: Chore>(mut chore: C, mut stop: watch::Receiver<bool>) {
         };
         let trouble = match done {
             Ok(Ok(())) => None,
-            Ok(Err(fault)) => Some(Trouble::Fault(super::in_one_line(&fault))),
+            Ok(Err(fault)) => Some(Trouble::Fault(in_one_line(&fault))),
             Err(_) => Some(Trouble::Panic),
         };
         report(C::NAME, last.as_ref(), trouble.as_ref());
@@ -118,6 +120,18 @@ fn report(chore: &str, last: Option<&Trouble>, now: Option<&Trouble>) {
         // The panic itself has been printed where it happened.
         Some(Trouble::Panic) => tracing::error!(chore, "met a bug; trying again"),
     }
+}
+
+/// An error and what caused it.
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.replace('\n', " ")
 }
 
 #[cfg(test)]

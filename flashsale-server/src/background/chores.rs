@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use flashsale_core::domain::{Epoch, Phase, Sale, SaleId};
 use flashsale_core::ports::{AttemptQueue, AttemptReader, Clock, Revision};
-use flashsale_core::services::{
-    Catalogue, Readiness, Repair, RepairLimits, SaleService, Worker, WorkerPorts,
-};
+use flashsale_core::services::{Catalogue, Readiness, Repair, SaleService, Worker};
 use flashsale_core::{ErrorKind, PortError};
 use tokio::time::{sleep, timeout};
 
-use super::Adapters;
-use super::background::Chore;
+use super::Chore;
 use crate::Services;
 
 /// Keeps the catalogue fresh, and the stock of every sale that is not over up to date.
@@ -28,10 +25,10 @@ impl KeepSales {
     /// Looks at the sales this often even if nobody says that they have changed.
     const POLL: Duration = Duration::from_secs(1);
 
-    pub(super) fn new(adapters: &Adapters, services: &Services) -> Self {
+    pub(super) fn new(services: &Services) -> Self {
         Self {
-            sales: services.sales.clone(),
-            clock: Arc::clone(&adapters.clock),
+            sales: services.engine.sales.clone(),
+            clock: Arc::clone(&services.engine.repair.clock),
             seen: Revision::default(),
             prepared: HashMap::new(),
         }
@@ -106,15 +103,10 @@ impl Decide {
     /// How long a step waits for attempts; a stop waits as long.
     const WAIT_MS: u64 = 200;
 
-    pub(super) fn new(adapters: &Adapters, services: &Services) -> Self {
+    pub(super) fn new(services: &Services) -> Self {
         Self {
-            worker: Worker::new(WorkerPorts {
-                catalogue: Arc::clone(&services.catalogue),
-                orders: Arc::clone(&adapters.orders),
-                stock: Arc::clone(&adapters.stock),
-                recorder: Arc::new(services.metrics.clone()),
-            }),
-            queue: Arc::clone(&adapters.queue),
+            worker: services.engine.worker.clone(),
+            queue: Arc::clone(&services.engine.repair.queue),
             reader: None,
         }
     }
@@ -164,17 +156,10 @@ impl Mend {
     /// Every so many rounds those are looked after too.
     const ALL_EVERY: u32 = 60;
 
-    pub(super) fn new(adapters: &Adapters, services: &Services) -> Self {
+    pub(super) fn new(services: &Services) -> Self {
         Self {
-            repair: Repair {
-                stock: Arc::clone(&adapters.stock),
-                queue: Arc::clone(&adapters.queue),
-                orders: Arc::clone(&adapters.orders),
-                clock: Arc::clone(&adapters.clock),
-                recorder: Arc::new(services.metrics.clone()),
-                limits: RepairLimits::default(),
-            },
-            catalogue: Arc::clone(&services.catalogue),
+            repair: services.engine.repair.clone(),
+            catalogue: Arc::clone(&services.engine.catalogue),
             rounds: 0,
         }
     }

@@ -1,0 +1,112 @@
+use std::sync::Arc;
+
+use crate::error::PortError;
+use crate::ports::{AttemptQueue, Clock, IdSource, OrderRepo, Recorder, SaleRepo, StockStore};
+
+use super::{
+    Auditor, Catalogue, FlashSalePorts, FlashSaleService, Repair, RepairLimits, SaleService,
+    Worker, WorkerPorts,
+};
+
+/// The adapters that an engine is made of.
+#[derive(Clone, Debug)]
+pub struct EnginePorts {
+    /// Admits attempts.
+    pub stock: Arc<dyn StockStore>,
+    /// Carries them to the workers.
+    pub queue: Arc<dyn AttemptQueue>,
+    /// Decides about them.
+    pub orders: Arc<dyn OrderRepo>,
+    /// Keeps the sales.
+    pub sales: Arc<dyn SaleRepo>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Names new attempts.
+    pub ids: Arc<dyn IdSource>,
+    /// Counts.
+    pub recorder: Arc<dyn Recorder>,
+}
+
+/// The services of an engine, wired.
+#[derive(Clone, Debug)]
+pub struct EngineServices {
+    /// Serves buyers.
+    pub flash_sale: FlashSaleService,
+    /// The shop's side.
+    pub sales: SaleService,
+    /// Accounts for every unit.
+    pub auditor: Auditor,
+    /// The sales in memory.
+    pub catalogue: Arc<Catalogue>,
+    /// Turns queued attempts into orders.
+    pub worker: Worker,
+    /// Finishes what was left undone, with the default limits.
+    pub repair: Repair,
+}
+
+impl EnginePorts {
+    /// The services over these adapters. Their catalogue is empty: see
+    /// [`EngineServices::prepare`].
+    pub fn services(self) -> EngineServices {
+        let Self {
+            stock,
+            queue,
+            orders,
+            sales,
+            clock,
+            ids,
+            recorder,
+        } = self;
+        let catalogue = Arc::new(Catalogue::new(Arc::clone(&sales)));
+        EngineServices {
+            flash_sale: FlashSaleService::new(FlashSalePorts {
+                catalogue: Arc::clone(&catalogue),
+                stock: Arc::clone(&stock),
+                queue: Arc::clone(&queue),
+                clock: Arc::clone(&clock),
+                ids,
+                recorder: Arc::clone(&recorder),
+            }),
+            sales: SaleService {
+                repo: Arc::clone(&sales),
+                orders: Arc::clone(&orders),
+                stock: Arc::clone(&stock),
+                catalogue: Arc::clone(&catalogue),
+            },
+            auditor: Auditor {
+                sales,
+                orders: Arc::clone(&orders),
+                stock: Arc::clone(&stock),
+            },
+            worker: Worker::new(WorkerPorts {
+                catalogue: Arc::clone(&catalogue),
+                orders: Arc::clone(&orders),
+                stock: Arc::clone(&stock),
+                recorder: Arc::clone(&recorder),
+            }),
+            repair: Repair {
+                stock,
+                queue,
+                orders,
+                clock,
+                recorder,
+                limits: RepairLimits::default(),
+            },
+            catalogue,
+        }
+    }
+}
+
+impl EngineServices {
+    /// Brings the stock of every sale up to date and fills the catalogue.
+    ///
+    /// # Errors
+    /// The first port that fails. A sale whose stock is lost is no error; it answers
+    /// [`Recovering`](super::AttemptOutcome::Recovering).
+    pub async fn prepare(&self) -> Result<(), PortError> {
+        for sale in self.sales.repo.list().await? {
+            self.sales.prepare(&sale).await?;
+        }
+        self.catalogue.refresh().await
+    }
+}
