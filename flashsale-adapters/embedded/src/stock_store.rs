@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, AttemptId, Decision, FailReason, Hold, Ledger, Levels, OpenOutcome,
-    ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome,
-    Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    ApplyOutcome, Attempt, AttemptId, Decision, Epoch, FailReason, Hold, Ledger, Levels,
+    OpenOutcome, ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult,
+    SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use flashsale_core::ports::StockStore;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -24,6 +24,15 @@ use crate::rows::{self, DecisionColumns};
 /// transaction, so run it on a runtime with two or more worker threads.
 #[derive(Clone, Debug)]
 pub struct EmbeddedStockStore(pub(crate) Arc<Engine>);
+
+/// What is the same for all wishes of one visit to the ledger.
+#[derive(Clone, Copy)]
+struct Visit {
+    epoch: Epoch,
+    now: Timestamp,
+    /// The hold that the visit before has asked to wait for.
+    waited_for: Option<AttemptId>,
+}
 
 /// What a wish found in the ledger.
 enum Admitted {
@@ -73,7 +82,11 @@ impl StockStore for EmbeddedStockStore {
             if outcomes.is_empty() {
                 room?;
             }
-            let now = self.0.clock.now();
+            let visit = Visit {
+                epoch: sale.epoch,
+                now: self.0.clock.now(),
+                waited_for,
+            };
             let mut entries = Vec::new();
             let mut ask_again = None;
             let ticket = {
@@ -82,7 +95,7 @@ impl StockStore for EmbeddedStockStore {
                     return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
                 };
                 for wish in rest {
-                    match self.admit(&books, ledger, sale, wish, now, waited_for, &mut entries) {
+                    match self.admit(&books, ledger, visit, wish, &mut entries) {
                         Admitted::Answer(outcome) => outcomes.push(outcome),
                         Admitted::AskAgain(attempt) => {
                             ask_again = Some(attempt);
@@ -294,17 +307,15 @@ impl EmbeddedStockStore {
         &self,
         books: &Arc<Books>,
         ledger: &mut Ledger,
-        sale: &SaleRef,
+        visit: Visit,
         wish: &Reservation,
-        now: Timestamp,
-        waited_for: Option<AttemptId>,
         entries: &mut Vec<Entry>,
     ) -> Admitted {
-        let attempt = match ledger.reserve(sale.epoch, wish, now) {
+        let attempt = match ledger.reserve(visit.epoch, wish, visit.now) {
             ReserveOutcome::Reserved(attempt) => attempt,
             ReserveOutcome::Held(hold) => {
                 let taken_now = entries.iter().any(|entry| entry.attempt.id == hold.attempt);
-                let on_disk = books.is_durable(&hold) || waited_for == Some(hold.attempt);
+                let on_disk = books.is_durable(&hold) || visit.waited_for == Some(hold.attempt);
                 return if taken_now || on_disk {
                     Admitted::Answer(ReserveOutcome::Held(hold))
                 } else {
