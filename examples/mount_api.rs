@@ -10,7 +10,7 @@ use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtT
 use flashsale_core::domain::{NewSale, Window};
 use flashsale_core::ports::Clock;
 use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, SystemClock};
-use flashsale_server::{Adapters, Background, HttpConfig, Metrics, app};
+use flashsale_server::{Background, HttpConfig, Services, app};
 use poem::test::TestClient;
 use poem::{Route, get, handler};
 use serde_json::{Value, json};
@@ -30,9 +30,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let key = JwtKey::hs256("1", *b"32 bytes, and better random ones");
     let tokens = JwtTokenIssuer::new(JwtConfig::new([key]))?;
 
-    let adapters = Adapters::embedded(&engine, Arc::new(hasher), Arc::new(tokens));
-    let services = Arc::new(adapters.services(Metrics::default()));
-    let background = Background::start(&adapters, &services).await?;
+    let services = Services::embedded(&engine, Arc::new(hasher), Arc::new(tokens));
+    let services = Arc::new(services);
+    let background = Background::start(&services).await?;
     let shop = app(Arc::clone(&services), &HttpConfig::default())?;
     let site = Route::new().at("/", get(home)).nest("/shop", shop);
 
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
         stock: 100,
     };
-    let sale = services.sales.create(&lamps).await??.sale;
+    let sale = services.engine.sales.create(&lamps).await??.sale;
 
     // poem::Server would serve `site` on a socket from here on.
     let client = TestClient::new(site);
