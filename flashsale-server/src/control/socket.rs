@@ -40,6 +40,8 @@ impl Drop for Files {
 impl ControlSocket {
     /// The longest request, in bytes.
     pub(crate) const REQUEST_MAX: u64 = 16 * 1_024;
+    /// How much more than a request a client may send and still read its refusal, in bytes.
+    const UNREAD_MAX: u64 = 1 << 20;
     /// How long a client may take to send its request.
     const REQUEST_WAIT: Duration = Duration::from_secs(5);
     /// How long a request may take altogether.
@@ -169,7 +171,10 @@ async fn converse(mut stream: UnixStream, operations: &Operations) {
     line.push(b'\n');
     let sent = async {
         stream.write_all(&line).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        // Closing on bytes that were not read would take the reply from the client.
+        let mut rest = stream.take(ControlSocket::UNREAD_MAX);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
     let _ = timeout(ControlSocket::REQUEST_WAIT, sent).await;
 }
