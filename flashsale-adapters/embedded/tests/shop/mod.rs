@@ -10,10 +10,8 @@ use flashsale_core::domain::{
     AttemptId, NewSale, Quantity, Reservation, Sale, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{Clock, IdSource, NoRecorder};
-use flashsale_core::services::{Account, Verdict};
-use flashsale_embedded::{
-    Decides, EmbeddedConfig, EmbeddedEngine, EmbeddedServices, SystemClock, UuidV7,
-};
+use flashsale_core::services::{Account, EngineServices, Verdict};
+use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
 
 /// For as long as there is time.
 pub(crate) const ALWAYS: Window = Window {
@@ -31,7 +29,7 @@ pub(crate) fn open_at(path: &Path, decides: Decides, clock: Arc<dyn Clock>) -> E
     EmbeddedEngine::open(config, clock).unwrap()
 }
 
-pub(crate) async fn services(engine: &EmbeddedEngine) -> EmbeddedServices {
+pub(crate) async fn services(engine: &EmbeddedEngine) -> EngineServices {
     engine.services(Arc::new(NoRecorder)).await.unwrap()
 }
 
