@@ -82,9 +82,23 @@ impl Books {
         *ledger = Some(opened);
     }
 
+    /// How much is on disk at this moment.
+    ///
+    /// To be asked before the ledger is locked: what failed before this moment is out of that
+    /// ledger then, so nothing up to here is left in it that never reached the disk.
+    pub(crate) fn durable(&self) -> Durable {
+        Durable(self.durable.load(Ordering::Acquire))
+    }
+}
+
+/// A place up to which holds are on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Durable(u64);
+
+impl Durable {
     /// Whether the hold is on disk.
-    pub(crate) fn is_durable(&self, hold: &Hold) -> bool {
-        place(hold.epoch, hold.seq) <= self.durable.load(Ordering::Acquire)
+    pub(crate) fn has(self, hold: &Hold) -> bool {
+        place(hold.epoch, hold.seq) <= self.0
     }
 }
 

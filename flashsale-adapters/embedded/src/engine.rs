@@ -54,9 +54,10 @@ pub struct EmbeddedEngine(Arc<Engine>);
 pub(crate) struct Engine {
     pub(crate) config: EmbeddedConfig,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) journal: Journal,
-    /// Reads what is committed without waiting for the writer.
+    /// Reads what is committed without waiting for the writer. Closed before the journal: whoever
+    /// closes last brings the log into the database, and this connection may not write.
     reader: Mutex<Connection>,
+    pub(crate) journal: Journal,
     books: RwLock<HashMap<SaleId, Arc<Books>>>,
     pub(crate) revision: watch::Sender<u64>,
     /// How many results are stored: none, while the engine decides at once.
@@ -74,7 +75,7 @@ impl EmbeddedEngine {
     /// # Errors
     /// [`OpenError`]; its text names the file and the remedy.
     pub fn open(config: EmbeddedConfig, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let path = config.path.clone();
+        let path = crate::path::real(&config.path)?;
         let lock = lock(&path)?;
         let sqlite = |error| OpenError::from_sqlite(path.clone(), error);
         let writer = open_writer(&path)?;
@@ -272,10 +273,13 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
             source,
         });
     }
+    // First of all, so that a database whose making was cut short is known as ours.
+    if application != APPLICATION_ID {
+        writer
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(sqlite)?;
+    }
     migrate(path, &mut writer)?;
-    writer
-        .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(sqlite)?;
     Ok(writer)
 }
 

@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod journal;
 mod order_repo;
+mod path;
 mod rows;
 mod sale_repo;
 mod services;

@@ -2,16 +2,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use flashsale_core::PortError;
 use flashsale_core::domain::{
     ApplyOutcome, Attempt, AttemptId, Decision, Epoch, FailReason, Hold, Ledger, Levels,
     OpenOutcome, ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult,
-    SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::StockStore;
+use flashsale_core::{ErrorKind, PortError};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use crate::books::Books;
+use crate::books::{Books, Durable, load_ledger};
 use crate::config::Decides;
 use crate::engine::{Engine, check_batch};
 use crate::journal::Entry;
@@ -30,16 +30,19 @@ pub struct EmbeddedStockStore(pub(crate) Arc<Engine>);
 struct Visit {
     epoch: Epoch,
     now: Timestamp,
-    /// The hold that the visit before has asked to wait for.
-    waited_for: Option<AttemptId>,
+    /// Asked before the visit, see [`Books::durable`].
+    durable: Durable,
+    /// The hold that the visit before has asked to wait for, and its seq.
+    waited_for: Option<(AttemptId, u64)>,
 }
 
 /// What a wish found in the ledger.
 enum Admitted {
     /// The answer stands as soon as the ticket resolves.
     Answer(ReserveOutcome),
-    /// The hold of this attempt is not on disk yet; ask again when it is, or is gone.
-    AskAgain(AttemptId),
+    /// The hold of this attempt, with this seq, is not on disk yet; ask again when it is, or is
+    /// gone.
+    AskAgain(AttemptId, u64),
 }
 
 #[async_trait]
@@ -77,6 +80,7 @@ impl StockStore for EmbeddedStockStore {
         let mut outcomes = Vec::with_capacity(wishes.len());
         let mut waited_for = None;
         while outcomes.len() < wishes.len() {
+            let taken_before = taken(&outcomes).count();
             let rest = &wishes[outcomes.len()..];
             let room = self.0.journal.admit("reserve", rest.len());
             if outcomes.is_empty() {
@@ -85,6 +89,7 @@ impl StockStore for EmbeddedStockStore {
             let visit = Visit {
                 epoch: sale.epoch,
                 now: self.0.clock.now(),
+                durable: books.durable(),
                 waited_for,
             };
             let mut entries = Vec::new();
@@ -97,8 +102,8 @@ impl StockStore for EmbeddedStockStore {
                 for wish in rest {
                     match self.admit(&books, ledger, visit, wish, &mut entries) {
                         Admitted::Answer(outcome) => outcomes.push(outcome),
-                        Admitted::AskAgain(attempt) => {
-                            ask_again = Some(attempt);
+                        Admitted::AskAgain(attempt, seq) => {
+                            ask_again = Some((attempt, seq));
                             break;
                         }
                     }
@@ -108,17 +113,21 @@ impl StockStore for EmbeddedStockStore {
                 }
                 self.join(&books, entries)
             };
-            let taken = outcomes.iter().filter_map(|outcome| match outcome {
-                ReserveOutcome::Reserved(attempt) | ReserveOutcome::Sold(attempt, _) => {
-                    Some(attempt.id)
-                }
-                _ => None,
-            });
-            match ticket.kept(taken).await {
+            match ticket.kept(taken(&outcomes)).await {
                 Ok(()) => {}
                 // Whoever holds the units has heard of the fault; this caller tries afresh.
                 Err(_) if ask_again.is_some() && outcomes.is_empty() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What an earlier round took stands, and so do the others of a batch of which
+                    // one is left out for its id.
+                    let taken = taken(&outcomes).count();
+                    let left_out = error.kind() == ErrorKind::Invalid && taken > 1;
+                    return Err(if taken_before > 0 || left_out {
+                        error.effect_unknown()
+                    } else {
+                        error
+                    });
+                }
             }
             waited_for = ask_again;
         }
@@ -142,24 +151,39 @@ impl StockStore for EmbeddedStockStore {
         check_batch("settle", settlements.len())?;
         // What is settled has to be on disk before its settlement.
         self.0.journal.flush();
-        let unchanged = vec![SettleOutcome::Unchanged; settlements.len()];
-        let outcomes = self.with_ledger(sale, unchanged, |ledger| {
-            settlements.iter().map(|s| ledger.settle(s)).collect()
-        })?;
-        if outcomes
-            .iter()
-            .all(|outcome| *outcome == SettleOutcome::Unchanged)
-        {
+        let unchanged = || vec![SettleOutcome::Unchanged; settlements.len()];
+        let Some(books) = self.0.books(sale.id)? else {
+            return Ok(unchanged());
+        };
+        // Held while writing: whoever takes units that come back here is stored after them.
+        let mut held = books.ledger();
+        let Some(ledger) = &mut *held else {
+            return Ok(unchanged());
+        };
+        let outcomes: Vec<_> = settlements.iter().map(|s| ledger.settle(s)).collect();
+        if outcomes == unchanged() {
             return Ok(outcomes);
         }
         let now = self.0.clock.now();
-        self.0.journal.write("settle", |transaction| {
+        let stored = self.0.journal.write("settle", |transaction| {
             for (settlement, outcome) in settlements.iter().zip(&outcomes) {
                 let id = || self.0.journal.next_id().get();
                 store_settlement(transaction, sale, settlement, *outcome, now, id)?;
             }
             Ok(())
-        })?;
+        });
+        if let Err(error) = stored {
+            // Memory must not be ahead of the disk: a repeated settlement would change nothing
+            // and never be stored. Nobody joins while the ledger is held, so after a flush the
+            // disk has all there is.
+            let seq = ledger.levels().seq;
+            self.0.journal.flush();
+            if let Some(mut stored) = self.0.read("settle", |disk| load_ledger(disk, sale.id))? {
+                stored.resume_at(seq);
+                books.replace(&mut held, stored);
+            }
+            return Err(error);
+        }
         Ok(outcomes)
     }
 
@@ -175,13 +199,14 @@ impl StockStore for EmbeddedStockStore {
         let mut waited_for: Vec<Option<Hold>> = Vec::new();
         loop {
             let (holds, ticket) = {
+                let durable = books.durable();
                 let mut ledger = books.ledger();
                 let Some(ledger) = &mut *ledger else {
                     return Ok(vec![None; users.len()]);
                 };
                 let holds = users.iter().map(|user| ledger.hold(user).cloned());
                 let holds: Vec<_> = holds.collect();
-                if holds == waited_for || holds.iter().flatten().all(|h| books.is_durable(h)) {
+                if holds == waited_for || holds.iter().flatten().all(|h| durable.has(h)) {
                     return Ok(holds);
                 }
                 (holds, self.0.journal.join([]))
@@ -225,24 +250,38 @@ impl StockStore for EmbeddedStockStore {
         let Some(ledger) = &mut *ledger else {
             return Ok(ApplyOutcome::NotLoaded);
         };
-        let outcome = ledger.apply(event);
-        if outcome == ApplyOutcome::Applied {
-            let levels = ledger.levels();
-            let units = match event.change {
-                SaleChange::Restock(units) => units,
-                SaleChange::Pause | SaleChange::Resume | SaleChange::Close => 0,
-            };
-            let stored = self.0.journal.write("apply", |transaction| {
-                let sql = "UPDATE stock SET version = ?2, phase = ?3, units = units + ?4
-                    WHERE sale_id = ?1";
-                let phase = rows::phase_name(levels.phase);
-                let values = params![sale.id.get(), levels.version, phase, units];
-                transaction.prepare_cached(sql)?.execute(values)
-            });
-            // Memory is ahead of the disk then; after a restart the repository tells it again.
-            stored.map_err(PortError::effect_unknown)?;
+        // The disk first: a change that only memory had made would be missing there when the next
+        // one is stored. What it makes of the phase is tried on a ledger without holds.
+        let levels = ledger.levels();
+        let mut trial = Ledger::open(
+            ledger.sale(),
+            StockSnapshot {
+                window: Window {
+                    start: Timestamp::default(),
+                    end: Timestamp::default(),
+                },
+                phase: levels.phase,
+                version: levels.version,
+                remaining: levels.available,
+                buyers: Vec::new(),
+            },
+        );
+        let outcome = trial.apply(event);
+        if outcome != ApplyOutcome::Applied {
+            return Ok(outcome);
         }
-        Ok(outcome)
+        let units = match event.change {
+            SaleChange::Restock(units) => units,
+            SaleChange::Pause | SaleChange::Resume | SaleChange::Close => 0,
+        };
+        self.0.journal.write("apply", |transaction| {
+            let sql = "UPDATE stock SET version = ?2, phase = ?3, units = units + ?4
+                WHERE sale_id = ?1";
+            let phase = rows::phase_name(trial.levels().phase);
+            let values = params![sale.id.get(), event.version, phase, units];
+            transaction.prepare_cached(sql)?.execute(values)
+        })?;
+        Ok(ledger.apply(event))
     }
 
     async fn fence(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError> {
@@ -315,11 +354,12 @@ impl EmbeddedStockStore {
             ReserveOutcome::Reserved(attempt) => attempt,
             ReserveOutcome::Held(hold) => {
                 let taken_now = entries.iter().any(|entry| entry.attempt.id == hold.attempt);
-                let on_disk = books.is_durable(&hold) || visit.waited_for == Some(hold.attempt);
+                let on_disk =
+                    visit.durable.has(&hold) || visit.waited_for == Some((hold.attempt, hold.seq));
                 return if taken_now || on_disk {
                     Admitted::Answer(ReserveOutcome::Held(hold))
                 } else {
-                    Admitted::AskAgain(hold.attempt)
+                    Admitted::AskAgain(hold.attempt, hold.seq)
                 };
             }
             refused => return Admitted::Answer(refused),
@@ -376,6 +416,20 @@ impl EmbeddedStockStore {
             None => absent,
         })
     }
+}
+
+/// The attempts among the outcomes that took units.
+fn taken(outcomes: &[ReserveOutcome]) -> impl Iterator<Item = AttemptId> {
+    outcomes.iter().filter_map(|outcome| match outcome {
+        ReserveOutcome::Reserved(attempt) | ReserveOutcome::Sold(attempt, _) => Some(attempt.id),
+        ReserveOutcome::Held(_)
+        | ReserveOutcome::SoldOut
+        | ReserveOutcome::NotStarted { .. }
+        | ReserveOutcome::Ended
+        | ReserveOutcome::Paused
+        | ReserveOutcome::Recovering
+        | ReserveOutcome::NotLoaded => None,
+    })
 }
 
 /// Replaces what is stored of a sale's stock.
