@@ -148,14 +148,15 @@ impl Journal {
         for entry in &entries {
             entry.books.written(&entry.attempt, !lost(entry));
         }
-        // Only now, so that no later attempt of a sale is known to be durable before this one.
-        drop(connection);
         let next_lead = self.pass_lead();
         let wakers = {
             let mut state = batch.0.lock();
             state.result = Some(result);
             mem::take(&mut state.wakers)
         };
+        // Only now: whoever has the connection finds every earlier batch decided, and no later
+        // attempt of a sale is known to be durable before an earlier one.
+        drop(connection);
         next_lead.into_iter().for_each(Waker::wake);
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
@@ -310,7 +311,9 @@ impl Future for Ticket<'_> {
             return Poll::Pending;
         }
         ticket.journal.flush();
-        self.poll(context)
+        ticket.leads = false;
+        let result = ticket.batch.0.lock().result.clone();
+        Poll::Ready(result.expect("flush decides this batch, or waits for whoever does"))
     }
 }
 
