@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use flashsale_core::domain::{Attempt, AttemptId, OrderId, SaleId};
+use flashsale_core::domain::{Attempt, OrderId, SaleId};
 use flashsale_core::{ErrorKind, PortError};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -60,15 +60,15 @@ struct Batch(Mutex<BatchState>);
 
 #[derive(Debug, Default)]
 struct BatchState {
-    result: Option<Result<Arc<[AttemptId]>, PortError>>,
+    result: Option<Result<Arc<[OrderId]>, PortError>>,
     /// Whether one of those who wait has to lead.
     lead: bool,
     participants: usize,
     wakers: Vec<Option<Waker>>,
 }
 
-/// A place in a batch. Resolves when the transaction is decided: to the attempts that were left
-/// out because their ids belong to other attempts, or to what went wrong.
+/// A place in a batch. Resolves when the transaction is decided: to the rows that were left out
+/// because their attempts' ids belong to other attempts, or to what went wrong.
 #[derive(Debug)]
 pub(crate) struct Ticket<'a> {
     journal: &'a Journal,
@@ -142,7 +142,7 @@ impl Journal {
         };
         let result = self.write_entries(&mut connection, &entries);
         let lost = |entry: &Entry| match &result {
-            Ok(rejected) => rejected.contains(&entry.attempt.id),
+            Ok(left_out) => left_out.contains(&entry.id),
             Err(_) => true,
         };
         for entry in &entries {
@@ -178,7 +178,7 @@ impl Journal {
         &self,
         connection: &mut Connection,
         entries: &[Entry],
-    ) -> Result<Arc<[AttemptId]>, PortError> {
+    ) -> Result<Arc<[OrderId]>, PortError> {
         if entries.is_empty() {
             return Ok(Arc::default());
         }
@@ -228,8 +228,8 @@ impl Journal {
 
 /// Inserts the entries, takes sold units from their sales, and returns the attempts that were left
 /// out because their ids are in use.
-fn insert(transaction: &Transaction<'_>, entries: &[Entry]) -> rusqlite::Result<Arc<[AttemptId]>> {
-    let mut rejected = Vec::new();
+fn insert(transaction: &Transaction<'_>, entries: &[Entry]) -> rusqlite::Result<Arc<[OrderId]>> {
+    let mut left_out = Vec::new();
     let mut sold: BTreeMap<SaleId, u64> = BTreeMap::new();
     let mut statement = transaction.prepare_cached(
         "INSERT INTO attempts (id, attempt_id, sale_id, product_id, user_id, quantity, epoch, seq,
@@ -259,7 +259,7 @@ fn insert(transaction: &Transaction<'_>, entries: &[Entry]) -> rusqlite::Result<
             is_sold.then_some(reserved_ms),
         ])?;
         if inserted == 0 {
-            rejected.push(attempt.id);
+            left_out.push(*id);
         } else if *is_sold {
             *sold.entry(attempt.sale).or_default() += attempt.quantity.units();
         }
@@ -269,17 +269,14 @@ fn insert(transaction: &Transaction<'_>, entries: &[Entry]) -> rusqlite::Result<
     for (sale, units) in sold {
         statement.execute(params![sale.get(), units])?;
     }
-    Ok(rejected.into())
+    Ok(left_out.into())
 }
 
 impl Ticket<'_> {
-    /// Fails if any of `attempts` was left out.
-    pub(crate) async fn kept(
-        self,
-        mut attempts: impl Iterator<Item = AttemptId>,
-    ) -> Result<(), PortError> {
-        let rejected = self.await?;
-        if rejected.is_empty() || !attempts.any(|attempt| rejected.contains(&attempt)) {
+    /// Fails if any of these rows was left out.
+    pub(crate) async fn kept(self, rows: &[OrderId]) -> Result<(), PortError> {
+        let left_out = self.await?;
+        if left_out.is_empty() || !rows.iter().any(|row| left_out.contains(row)) {
             return Ok(());
         }
         Err(invalid(
@@ -290,7 +287,7 @@ impl Ticket<'_> {
 }
 
 impl Future for Ticket<'_> {
-    type Output = Result<Arc<[AttemptId]>, PortError>;
+    type Output = Result<Arc<[OrderId]>, PortError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let ticket = &mut *self;

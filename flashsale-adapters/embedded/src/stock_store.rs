@@ -94,6 +94,7 @@ impl StockStore for EmbeddedStockStore {
             };
             let mut entries = Vec::new();
             let mut ask_again = None;
+            let rows: Vec<_>;
             let ticket = {
                 let mut ledger = books.ledger();
                 let Some(ledger) = &mut *ledger else {
@@ -111,9 +112,10 @@ impl StockStore for EmbeddedStockStore {
                 if entries.is_empty() && ask_again.is_none() {
                     return Ok(outcomes);
                 }
+                rows = entries.iter().map(|entry| entry.id).collect();
                 self.join(&books, entries)
             };
-            match ticket.kept(taken(&outcomes)).await {
+            match ticket.kept(&rows).await {
                 Ok(()) => {}
                 // Whoever holds the units has heard of the fault; this caller tries afresh.
                 Err(_) if ask_again.is_some() && outcomes.is_empty() => {}

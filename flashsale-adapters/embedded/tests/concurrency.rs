@@ -395,33 +395,12 @@ fn whatever_a_crash_leaves_is_finished_afterwards() {
         println!("seed {seed}");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.db");
-        let engine = open(&path, Decides::Later);
-        let sale = runtime.block_on(sell(&engine, "lamp", 200));
+        let sale = runtime.block_on(sell(&open(&path, Decides::Later), "lamp", 200));
         let mut told: BTreeMap<UserId, AttemptId> = BTreeMap::new();
         for life in 0..3 {
-            let engine = if life == 0 {
-                engine.clone()
-            } else {
-                open(&path, Decides::Later)
-            };
-            run(
-                &runtime,
-                "selling",
-                sell_until_a_crash(&engine, &sale, seed * 10 + life, &mut told),
-            );
-            // The first handle has to go as well.
-            if life == 0 {
-                break;
-            }
-        }
-        drop(engine);
-        for life in 1..3 {
             let engine = open(&path, Decides::Later);
-            run(
-                &runtime,
-                "selling",
-                sell_until_a_crash(&engine, &sale, seed * 10 + life, &mut told),
-            );
+            let crash = sell_until_a_crash(&engine, &sale, seed * 10 + life, &mut told);
+            run(&runtime, "selling", crash);
         }
 
         let engine = open(&path, Decides::Later);
@@ -571,4 +550,99 @@ async fn a_clock_that_jumps_opens_and_closes_the_window_and_loses_nothing() {
     let user_4 = engine.stock().hold(&key, &user("user-4")).await.unwrap();
     assert!(user_4.is_some());
     assert_exact(&engine, &sale).await;
+}
+
+/// Played by a process that is killed: says who was told of which attempt.
+#[test]
+#[ignore = "started by another test"]
+fn child_sells() {
+    let Some(path) = shop::child_path() else {
+        return;
+    };
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let decides = match path.extension() {
+        Some(end) if end == "later" => Decides::Later,
+        _ => Decides::AtOnce,
+    };
+    let engine = open(&path, decides);
+    runtime.block_on(async {
+        let services = services(&engine).await;
+        let mut reader = engine.queue().subscribe("workers").await.unwrap();
+        let worker = services.worker.clone();
+        tokio::spawn(async move { while worker.step(&mut *reader, 5).await.is_ok() {} });
+        let sale = services.sales.list().await.unwrap()[0].sale.id;
+        let first = std::process::id();
+        let mut callers = JoinSet::new();
+        for caller in 0..16 {
+            let service = services.flash_sale.clone();
+            callers.spawn(async move {
+                for number in 0..10_000 {
+                    let user = user(&format!("{first}-{caller}-{number}"));
+                    let outcome = service.attempt(&user, sale).await.unwrap();
+                    if let flashsale_core::services::AttemptOutcome::Accepted(accepted) = outcome {
+                        println!("told {user} {}", accepted.attempt);
+                    }
+                }
+            });
+        }
+        callers.join_all().await;
+    });
+}
+
+#[tokio::test]
+async fn a_kill_takes_nothing_from_whoever_was_told() {
+    use std::io::{BufRead, BufReader};
+    for name in ["shop.at_once", "shop.later"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let decides = if name == "shop.later" {
+            Decides::Later
+        } else {
+            Decides::AtOnce
+        };
+        let sale = sell(&open(&path, decides), "lamp", 100_000).await;
+        let mut told = BTreeMap::new();
+        for lines in [1, 150, 700] {
+            let mut child = shop::start_child("child_sells", &path);
+            let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+            let mut note = |line: String| {
+                let mut words = line.split(' ');
+                if line.ends_with(|end: char| end.is_ascii_hexdigit())
+                    && let (Some("told"), Some(name), Some(attempt)) =
+                        (words.next(), words.next(), words.next())
+                    && let Ok(attempt) = attempt.parse::<AttemptId>()
+                {
+                    told.insert(user(name), attempt);
+                    return true;
+                }
+                false
+            };
+            let seen = output
+                .by_ref()
+                .map(Result::unwrap)
+                .filter(|line| note(line.clone()));
+            assert_eq!(seen.take(lines).count(), lines);
+            child.kill().unwrap();
+            // What it still had told before it died counts as well.
+            output.map_while(Result::ok).for_each(|line| {
+                note(line);
+            });
+            child.wait().unwrap();
+        }
+        println!("{name}: {} told", told.len());
+        let engine = open(&path, decides);
+        let repair = impatient(services(&engine).await.repair);
+        while repair.step(&sale.key()).await.unwrap().completed > 0 {}
+        assert_exact(&engine, &sale).await;
+        let orders = orders_of(&engine, &sale).await;
+        for (user, attempt) in &told {
+            assert_eq!(orders.get(user), Some(attempt), "{user} was told so");
+        }
+        let levels = settled_levels(&engine, &sale).await;
+        assert_eq!((levels.reserved, levels.sold), (0, orders.len() as u64));
+    }
 }

@@ -60,7 +60,6 @@ async fn an_id_of_another_user_or_sale_takes_nothing() {
 
 /// Two callers come with one id before either is on disk.
 #[tokio::test]
-#[ignore = "the journal tells both that they are left out"]
 async fn of_two_who_share_an_id_at_the_same_time_the_first_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shop.db");
