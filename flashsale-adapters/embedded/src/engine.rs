@@ -174,14 +174,16 @@ impl Engine {
 
     /// What is kept in memory for a sale that is known or about to be.
     pub(crate) fn keep_books(&self, sale: SaleId) -> Result<Arc<Books>, PortError> {
-        let mut all = self.books.write();
-        if let Some(books) = all.get(&sale) {
+        if let Some(books) = self.books.read().get(&sale) {
             return Ok(Arc::clone(books));
         }
         let ledger = self.read("load", |reader| load_ledger(reader, sale))?;
-        let books = Arc::new(Books::new(ledger));
-        all.insert(sale, Arc::clone(&books));
-        Ok(books)
+        // Somebody else may have loaded it meanwhile, and used it.
+        let mut all = self.books.write();
+        let books = all
+            .entry(sale)
+            .or_insert_with(|| Arc::new(Books::new(ledger)));
+        Ok(Arc::clone(books))
     }
 
     /// Tells whoever watches the sales that one has changed.
