@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -14,7 +15,16 @@ use crate::ports::{Revision, SaleRepo};
 #[derive(Debug)]
 pub struct Catalogue {
     repo: Arc<dyn SaleRepo>,
-    sales: ArcSwap<BTreeMap<SaleId, Arc<Sale>>>,
+    shown: ArcSwap<Shown>,
+    refreshes: AtomicU64,
+}
+
+/// What one refresh has read.
+#[derive(Debug, Default)]
+struct Shown {
+    /// The number of the refresh: a larger one has begun later.
+    refresh: u64,
+    sales: BTreeMap<SaleId, Arc<Sale>>,
 }
 
 impl Catalogue {
@@ -22,15 +32,23 @@ impl Catalogue {
     pub fn new(repo: Arc<dyn SaleRepo>) -> Self {
         Self {
             repo,
-            sales: ArcSwap::default(),
+            shown: ArcSwap::default(),
+            refreshes: AtomicU64::new(0),
         }
     }
 
-    /// Reads all sales anew.
+    /// Reads all sales anew. Of refreshes at the same time, the one that has begun last wins:
+    /// nothing that was shown is taken back by a slower reading from before.
     pub async fn refresh(&self) -> Result<(), PortError> {
+        let refresh = self.refreshes.fetch_add(1, Ordering::AcqRel) + 1;
         let sales = self.repo.list().await?;
         let sales = sales.into_iter().map(|sale| (sale.id, Arc::new(sale)));
-        self.sales.store(Arc::new(sales.collect()));
+        let sales = sales.collect();
+        let read = Arc::new(Shown { refresh, sales });
+        self.shown.rcu(|shown| {
+            let newer = shown.refresh > refresh;
+            Arc::clone(if newer { shown } else { &read })
+        });
         Ok(())
     }
 
@@ -41,25 +59,26 @@ impl Catalogue {
 
     /// One sale.
     pub fn get(&self, sale: SaleId) -> Option<Arc<Sale>> {
-        self.sales.load().get(&sale).cloned()
+        self.shown.load().sales.get(&sale).cloned()
     }
 
     /// All sales by ascending id.
     pub fn all(&self) -> Vec<Arc<Sale>> {
-        self.sales.load().values().cloned().collect()
+        self.shown.load().sales.values().cloned().collect()
     }
 
     /// The sale that a buyer who names none is shown; see [`Sale::featured`].
     pub fn featured(&self, now: Timestamp) -> Option<Arc<Sale>> {
-        let sales = self.sales.load();
-        let featured = Sale::featured(sales.values().map(|sale| &**sale), now)?;
-        sales.get(&featured.id).cloned()
+        let shown = self.shown.load();
+        let featured = Sale::featured(shown.sales.values().map(|sale| &**sale), now)?;
+        shown.sales.get(&featured.id).cloned()
     }
 
     /// The sale of a product that started last.
     pub fn started(&self, product: ProductId, now: Timestamp) -> Option<Arc<Sale>> {
-        self.sales
+        self.shown
             .load()
+            .sales
             .values()
             .filter(|sale| sale.product.id == product && sale.window.start <= now)
             .max_by_key(|sale| (sale.window.start, sale.id))

@@ -7,6 +7,7 @@
 
 mod auditor;
 mod auth;
+mod catalogue;
 mod flash_sale;
 mod repair;
 mod sales;
