@@ -56,10 +56,15 @@ impl Books {
     /// The sale's decisions, if they are loaded and true to the disk.
     pub(crate) fn arbiter(&self) -> MutexGuard<'_, Option<Arbiter>> {
         let mut arbiter = self.arbiter.lock();
+        self.forget_if_stale(&mut arbiter);
+        arbiter
+    }
+
+    /// Forgets decisions of which some were never kept.
+    pub(crate) fn forget_if_stale(&self, arbiter: &mut Option<Arbiter>) {
         if self.arbiter_stale.swap(false, Ordering::AcqRel) {
             *arbiter = None;
         }
-        arbiter
     }
 
     /// Takes note that an attempt is on disk, or never will be.

@@ -102,10 +102,12 @@ impl EmbeddedOrderRepo {
         let unknown = || invalid(operation, "no such sale");
         let books = self.0.books(sale.id)?.ok_or_else(unknown)?;
         let mut arbiter = books.arbiter();
+        // Attempts that are decided at once wait for the arbiter before they are sent to the disk:
+        // after this nothing is on its way, so nothing is missed, counted twice, or believed that
+        // the disk did not take.
+        self.0.journal.flush();
+        books.forget_if_stale(&mut arbiter);
         if arbiter.is_none() {
-            // Attempts that are decided at once wait for the arbiter before they are sent to the
-            // disk: whatever is on its way now is not missed, and nothing is counted twice.
-            self.0.journal.flush();
             *arbiter = self
                 .0
                 .read(operation, |reader| load_arbiter(reader, sale.id))?;
