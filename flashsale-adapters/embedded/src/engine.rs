@@ -64,7 +64,7 @@ pub(crate) struct Engine {
     pub(crate) results: AtomicU64,
     pub(crate) queue: QueueState,
     /// Held while the engine lives; the last field, so that the database is closed first.
-    _lock: File,
+    _lock: FileLock,
 }
 
 impl EmbeddedEngine {
@@ -207,9 +207,21 @@ fn load_recent(
     Ok(books)
 }
 
+/// The lock on the file, while it lives.
+#[derive(Debug)]
+struct FileLock(File);
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that this process starts has the open file too, until it
+        // runs its own program. If this fails, closing has to do.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Takes the file for this process, by a lock that the operating system gives back when the
 /// process ends, however it ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
+fn lock(path: &Path) -> Result<FileLock, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);
@@ -233,7 +245,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(pid.as_bytes()))
         .map_err(failed)?;
-    Ok(file)
+    Ok(FileLock(file))
 }
 
 fn open_writer(path: &Path) -> Result<Connection, OpenError> {
