@@ -27,7 +27,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "NAME")]
     full_name: Option<String>,
 
-    /// Give the user the role that manages sales
+    /// Give the user the role `admin`; tokens of the user say so
     #[arg(long)]
     admin: bool,
 
