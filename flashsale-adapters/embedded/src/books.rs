@@ -42,15 +42,20 @@ impl Books {
     /// The sale's stock, if it was ever opened.
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Option<Ledger>> {
         let mut ledger = self.ledger.lock();
+        self.take_back_undone(&mut ledger);
+        ledger
+    }
+
+    /// Takes out of the stock what could not be kept.
+    pub(crate) fn take_back_undone(&self, ledger: &mut Option<Ledger>) {
         if self.any_undone.swap(false, Ordering::AcqRel) {
             let undone = std::mem::take(&mut *self.undone.lock());
-            if let Some(ledger) = &mut *ledger {
+            if let Some(ledger) = ledger {
                 for (user, attempt) in undone {
                     ledger.undo(&user, attempt);
                 }
             }
         }
-        ledger
     }
 
     /// The sale's decisions, if they are loaded and true to the disk.

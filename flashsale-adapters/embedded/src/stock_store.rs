@@ -53,8 +53,10 @@ impl StockStore for EmbeddedStockStore {
         snapshot: &StockSnapshot,
     ) -> Result<OpenOutcome, PortError> {
         let books = self.0.keep_books(sale.id)?;
-        self.0.journal.flush();
         let mut ledger = books.ledger();
+        // Nobody joins while the ledger is held: after this nothing of an older epoch is on its way.
+        self.0.journal.flush();
+        books.take_back_undone(&mut ledger);
         let opening = ledger.as_ref().map(|ledger| ledger.opening(sale.epoch));
         if let Some(refused @ (OpenOutcome::Stale(_) | OpenOutcome::AlreadyOpen)) = opening {
             return Ok(refused);
@@ -291,6 +293,9 @@ impl StockStore for EmbeddedStockStore {
             return Ok(None);
         };
         let mut ledger = books.ledger();
+        // Whoever opens the sale anew reads its orders after this: all of them are on disk then.
+        self.0.journal.flush();
+        books.take_back_undone(&mut ledger);
         let Some(ledger) = &mut *ledger else {
             return Ok(None);
         };
