@@ -124,15 +124,11 @@ impl From<OrderStatus> for ResultStatus {
 
 /// `GET /api/flash-sale/status`.
 pub(super) fn sale_status(services: &Services) -> Result<Response, Failure> {
-    let now = services.auth.clock.now();
-    let sale = services
-        .engine
-        .catalogue
-        .featured(now)
-        .ok_or(Code::NoSale)?;
+    let featured = services.engine.flash_sale.featured();
+    let (sale, status, now) = featured.ok_or(Code::NoSale)?;
     let data = SaleData {
         id: sale.id.get(),
-        status: match sale.status(now) {
+        status: match status {
             SaleStatus::Upcoming => SalePhase::Upcoming,
             SaleStatus::Active => SalePhase::Active,
             SaleStatus::Ended => SalePhase::Ended,
