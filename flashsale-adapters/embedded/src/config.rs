@@ -14,8 +14,8 @@ pub struct EmbeddedConfig {
     /// The most attempts that the queue keeps for its readers; more are
     /// [`Unconfirmed`](flashsale_core::ports::Published::Unconfirmed). Default 1,000,000.
     pub queue_max: usize,
-    /// How long results and stock of a finished sale stay in memory, in milliseconds.
-    /// Default: seven days.
+    /// Opening the engine loads the sales that ended less than this many milliseconds ago; an
+    /// older one is loaded when somebody asks for it. Default: seven days.
     pub keep_ms: i64,
     /// The most refusals in the audit trail; the oldest go first. Default 100,000.
     pub refusals_max: u32,

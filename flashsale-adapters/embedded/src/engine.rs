@@ -17,6 +17,7 @@ use crate::attempt_queue::QueueState;
 use crate::books::{Books, load_ledger};
 use crate::error::{OpenError, fault};
 use crate::journal::Journal;
+use crate::watchdog::Watchdog;
 use crate::{
     EmbeddedAttemptQueue, EmbeddedAttemptRepo, EmbeddedConfig, EmbeddedOrderRepo, EmbeddedSaleRepo,
     EmbeddedStockStore, EmbeddedUserRepo, rows,
@@ -52,12 +53,14 @@ pub struct EmbeddedEngine(Arc<Engine>);
 
 #[derive(Debug)]
 pub(crate) struct Engine {
+    /// The first field, so that it lets go of the journal first.
+    _watchdog: Watchdog,
     pub(crate) config: EmbeddedConfig,
     pub(crate) clock: Arc<dyn Clock>,
     /// Reads what is committed without waiting for the writer. Closed before the journal: whoever
     /// closes last brings the log into the database, and this connection may not write.
     reader: Mutex<Connection>,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Arc<Journal>,
     books: RwLock<HashMap<SaleId, Arc<Books>>>,
     pub(crate) revision: watch::Sender<u64>,
     /// How many results are stored: none, while the engine decides at once.
@@ -94,8 +97,12 @@ impl EmbeddedEngine {
         let since_ms = clock.now().plus_ms(-config.keep_ms).as_millis();
         let books = load_recent(&writer, since_ms).map_err(sqlite)?;
         let queue = QueueState::load(&writer).map_err(sqlite)?;
+        let journal = Arc::new(Journal::new(writer, last_id, config.waiting_max));
+        let watchdog = Watchdog::start(Arc::clone(&journal))
+            .map_err(|error| OpenError::from_io(path.clone(), error))?;
         Ok(Self(Arc::new(Engine {
-            journal: Journal::new(writer, last_id, config.waiting_max),
+            _watchdog: watchdog,
+            journal,
             reader: Mutex::new(reader),
             books: RwLock::new(books),
             revision: watch::Sender::new(1),

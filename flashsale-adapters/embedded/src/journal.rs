@@ -5,7 +5,8 @@
 //! the lead to one of those who have gathered meanwhile, and wakes the rest. Handing work to a
 //! thread of its own and back costs more than the sync itself on a fast disk; leading costs one
 //! wake-up. What we gave up: a caller's thread is blocked for the length of one commit, so a
-//! runtime should have two or more worker threads.
+//! runtime should have two or more worker threads; and a caller may be told to lead and not be
+//! polled again, which is what the watchdog is for.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -22,6 +23,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::books::Books;
 use crate::error::{ADAPTER, fault, invalid, is_clean};
+use crate::watchdog::Bed;
 
 /// The one connection that writes, and the attempts that wait for it.
 #[derive(Debug)]
@@ -40,6 +42,9 @@ struct Gathering {
     led: bool,
     /// Why nothing is written any more.
     stopped: Option<PortError>,
+    /// How many batches came before this one.
+    number: u64,
+    watchdog: Bed,
 }
 
 /// An attempt on its way to the disk.
@@ -87,6 +92,8 @@ impl Journal {
                 entries: Vec::new(),
                 led: false,
                 stopped: None,
+                number: 0,
+                watchdog: Bed::default(),
             }),
             next_id: AtomicI64::new(last_id + 1),
             waiting_max: waiting_max.max(1),
@@ -119,6 +126,7 @@ impl Journal {
         let mut gathering = self.gathering.lock();
         gathering.entries.extend(entries);
         let leads = !mem::replace(&mut gathering.led, true);
+        gathering.watchdog.wake();
         gathering.batch.0.lock().participants += 1;
         Ticket {
             journal: self,
@@ -137,6 +145,7 @@ impl Journal {
             if gathering.batch.0.lock().participants == 0 {
                 return;
             }
+            gathering.number += 1;
             let batch = mem::take(&mut gathering.batch);
             (batch, mem::take(&mut gathering.entries))
         };
@@ -159,6 +168,23 @@ impl Journal {
         drop(connection);
         next_lead.into_iter().for_each(Waker::wake);
         wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// The number of the batch that gathers now, if anybody waits for it.
+    pub(crate) fn waiting(&self) -> Option<u64> {
+        let gathering = self.gathering.lock();
+        let waits = gathering.batch.0.lock().participants > 0;
+        waits.then_some(gathering.number)
+    }
+
+    /// Makes the next caller who joins wake this thread, unless somebody waits already.
+    pub(crate) fn sleep_until_joined(&self) -> bool {
+        let mut gathering = self.gathering.lock();
+        if gathering.batch.0.lock().participants > 0 {
+            return false;
+        }
+        gathering.watchdog.lie_down();
+        true
     }
 
     /// Lets one of those who have gathered lead, or nobody if there is none.

@@ -15,6 +15,7 @@ mod sale_repo;
 mod services;
 mod stock_store;
 mod user_repo;
+mod watchdog;
 
 pub use attempt_queue::EmbeddedAttemptQueue;
 pub use attempt_repo::EmbeddedAttemptRepo;

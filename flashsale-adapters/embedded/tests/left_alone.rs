@@ -34,7 +34,6 @@ fn wish(user: &str) -> Reservation {
 
 /// As `select!` over a borrowed future does, or a body of `for_each` over buffered ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the journal waits for a leader that nobody polls"]
 async fn an_attempt_that_is_kept_but_not_polled_holds_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
     let config = EmbeddedConfig::new(folder.path().join("shop.db"));

@@ -181,7 +181,10 @@ impl AuthService {
         }
         let full_name = wish.full_name.as_deref().unwrap_or_default();
         if full_name.chars().count() > 200 || full_name.contains(char::is_control) {
-            return invalid(Field::FullName, "must have at most 200 characters");
+            return invalid(
+                Field::FullName,
+                "must have at most 200 characters, none of them control characters",
+            );
         }
         Ok(())
     }

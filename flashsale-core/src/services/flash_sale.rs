@@ -107,7 +107,15 @@ impl FlashSaleService {
             return Ok(AttemptOutcome::UnknownSale);
         };
         if sale.phase == Phase::Scheduled {
-            return Ok(AttemptOutcome::Recovering);
+            // The stock store does not know it yet, so its clock cannot judge.
+            let starts_at = sale.window.start;
+            let early = self.ports.clock.now() < starts_at;
+            self.ports.recorder.count(Metric::NotSelling, 1);
+            return Ok(if early {
+                AttemptOutcome::NotStarted { starts_at }
+            } else {
+                AttemptOutcome::Recovering
+            });
         }
         let wish = Reservation {
             attempt: self.ports.ids.attempt_id(),

@@ -36,7 +36,7 @@ pub(super) struct CreateArgs {
     description: String,
 
     /// Units to sell
-    #[arg(long, value_name = "UNITS")]
+    #[arg(long, value_name = "UNITS", allow_negative_numbers = true, value_parser = units)]
     stock: u64,
 
     /// Start: `now`, a time from now like +10m, or a date like 2026-12-24T18:00:00+01:00
@@ -73,7 +73,7 @@ pub(super) struct RestockArgs {
     one: OneArgs,
 
     /// Units to add
-    #[arg(long, value_name = "UNITS", alias = "stock")]
+    #[arg(long, value_name = "UNITS", allow_negative_numbers = true, value_parser = units, alias = "stock")]
     units: u64,
 }
 
@@ -173,4 +173,10 @@ fn table(sales: &[SaleLine]) -> String {
 pub(super) fn one_line(name: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     name.chars().map(shown).collect()
+}
+
+fn units(text: &str) -> Result<u64, String> {
+    let most = flashsale_core::domain::UNITS_MAX;
+    text.parse()
+        .map_err(|_| format!("must be a number of units, 1 to {most}"))
 }

@@ -19,8 +19,8 @@ pub(super) fn service(ready_timeout: Duration) -> OpenApiService<Api, ()> {
     )
     .description(
         "Sells a limited number of units to a crowd, exactly once. Every failure has the same \
-         envelope; its `code` is stable. Every answer carries `x-request-id`: the caller's, if it \
-         is 1 to 64 visible ASCII characters, else a new one.",
+         envelope; its `code` is stable. Every answer to a request that can be read as HTTP carries \
+         `x-request-id`: the caller's, if it is 1 to 64 visible ASCII characters, else a new one.",
     )
 }
 

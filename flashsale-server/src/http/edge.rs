@@ -2,10 +2,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flashsale_core::ErrorKind;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use poem::endpoint::BoxEndpoint;
-use poem::http::{HeaderValue, Method, Uri};
+use poem::http::{HeaderValue, Method, StatusCode, Uri};
 use poem::{Body, Endpoint, IntoEndpoint, Request, Response};
 
 use crate::app::{HttpConfig, Services};
@@ -152,6 +153,16 @@ impl Endpoint for Edge {
 fn log(exchange: &Exchange<'_>, request_id: &HeaderValue, response: &mut Response) {
     let cause = response.data::<Cause>().map(|cause| &cause.0);
     let source = cause.and_then(std::error::Error::source);
+    if cause.is_none_or(|cause| cause.kind() == ErrorKind::Busy) && !is_ours(exchange) {
+        // Being busy or not ready is an answer; the metrics count it, and a crowd would fill the
+        // disk with it.
+        tracing::debug!(
+            request.id = request_id.to_str().unwrap_or_default(),
+            http.route = exchange.route.pattern(),
+            "told to come back later"
+        );
+        return;
+    }
     tracing::error!(
         request.id = request_id.to_str().unwrap_or_default(),
         http.method = %exchange.method,
@@ -162,6 +173,11 @@ fn log(exchange: &Exchange<'_>, request_id: &HeaderValue, response: &mut Respons
         error.source = source.map(tracing::field::display),
         "request failed"
     );
+}
+
+/// Whether the fault is in this program.
+fn is_ours(exchange: &Exchange<'_>) -> bool {
+    exchange.status == StatusCode::INTERNAL_SERVER_ERROR
 }
 
 #[cfg(test)]
