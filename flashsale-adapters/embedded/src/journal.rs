@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::thread::{self, Thread};
 
 use flashsale_core::domain::{Attempt, OrderId, SaleId};
 use flashsale_core::{ErrorKind, PortError};
@@ -23,7 +24,6 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::books::Books;
 use crate::error::{ADAPTER, fault, invalid, is_clean};
-use crate::watchdog::Bed;
 
 /// The one connection that writes, and the attempts that wait for it.
 #[derive(Debug)]
@@ -44,7 +44,8 @@ struct Gathering {
     stopped: Option<PortError>,
     /// How many batches came before this one.
     number: u64,
-    watchdog: Bed,
+    /// The watchdog, while it sleeps.
+    sleeper: Option<Thread>,
 }
 
 /// An attempt on its way to the disk.
@@ -93,7 +94,7 @@ impl Journal {
                 led: false,
                 stopped: None,
                 number: 0,
-                watchdog: Bed::default(),
+                sleeper: None,
             }),
             next_id: AtomicI64::new(last_id + 1),
             waiting_max: waiting_max.max(1),
@@ -126,7 +127,9 @@ impl Journal {
         let mut gathering = self.gathering.lock();
         gathering.entries.extend(entries);
         let leads = !mem::replace(&mut gathering.led, true);
-        gathering.watchdog.wake();
+        if let Some(sleeper) = gathering.sleeper.take() {
+            sleeper.unpark();
+        }
         gathering.batch.0.lock().participants += 1;
         Ticket {
             journal: self,
@@ -183,7 +186,7 @@ impl Journal {
         if gathering.batch.0.lock().participants > 0 {
             return false;
         }
-        gathering.watchdog.lie_down();
+        gathering.sleeper = Some(thread::current());
         true
     }
 

@@ -13,6 +13,7 @@ mod path;
 mod rows;
 mod sale_repo;
 mod services;
+mod stock_rows;
 mod stock_store;
 mod user_repo;
 mod watchdog;

@@ -3,19 +3,20 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, AttemptId, Decision, Epoch, FailReason, Hold, Ledger, Levels,
-    OpenOutcome, ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult,
-    SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId, Window,
+    ApplyOutcome, Attempt, AttemptId, Decision, Epoch, Hold, Ledger, Levels, OpenOutcome,
+    ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome,
+    Settlement, StockEvent, StockSnapshot, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::StockStore;
 use flashsale_core::{ErrorKind, PortError};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::params;
 
 use crate::books::{Books, Durable, load_ledger};
 use crate::config::Decides;
 use crate::engine::{Engine, check_batch};
 use crate::journal::Entry;
-use crate::rows::{self, DecisionColumns};
+use crate::rows;
+use crate::stock_rows::{load_result, store_result, store_settlement, store_snapshot};
 
 /// Stock in memory, every reservation durable before it is told.
 ///
@@ -437,150 +438,4 @@ fn taken(outcomes: &[ReserveOutcome]) -> impl Iterator<Item = AttemptId> {
         | ReserveOutcome::Recovering
         | ReserveOutcome::NotLoaded => None,
     })
-}
-
-/// Replaces what is stored of a sale's stock.
-fn store_snapshot(
-    transaction: &Transaction<'_>,
-    sale: &SaleRef,
-    snapshot: &StockSnapshot,
-    next_id: impl Fn() -> i64,
-) -> rusqlite::Result<()> {
-    let forgotten = "DELETE FROM attempts WHERE sale_id = ?1 AND decision IS NULL";
-    transaction
-        .prepare_cached(forgotten)?
-        .execute([sale.id.get()])?;
-
-    let sold: u64 = snapshot
-        .buyers
-        .iter()
-        .map(|buyer| buyer.quantity.units())
-        .sum();
-    let sql = "INSERT INTO stock
-            (sale_id, product_id, start_ms, end_ms, phase, epoch, opened_epoch, version, units,
-                attempts_after)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, (SELECT coalesce(max(id), 0) FROM attempts))
-        ON CONFLICT (sale_id) DO UPDATE SET product_id = excluded.product_id,
-            start_ms = excluded.start_ms, end_ms = excluded.end_ms, phase = excluded.phase,
-            epoch = excluded.epoch, opened_epoch = excluded.opened_epoch, version = excluded.version, units = excluded.units";
-    transaction.prepare_cached(sql)?.execute(params![
-        sale.id.get(),
-        sale.product.get(),
-        snapshot.window.start.as_millis(),
-        snapshot.window.end.as_millis(),
-        rows::phase_name(snapshot.phase),
-        sale.epoch.get(),
-        snapshot.version,
-        snapshot.remaining + sold,
-    ])?;
-    for buyer in &snapshot.buyers {
-        let attempt = Attempt {
-            id: buyer.attempt,
-            sale: sale.id,
-            product: sale.product,
-            user: buyer.user.clone(),
-            quantity: buyer.quantity,
-            epoch: sale.epoch,
-            seq: 0,
-            reserved_at: buyer.reserved_at,
-        };
-        let sold = Decision::Success(buyer.order);
-        rows::decide(transaction, next_id(), &attempt, sold, buyer.reserved_at)?;
-    }
-    Ok(())
-}
-
-/// Makes a settlement outlive a restart.
-fn store_settlement(
-    transaction: &Transaction<'_>,
-    sale: &SaleRef,
-    settlement: &Settlement,
-    outcome: SettleOutcome,
-    now: Timestamp,
-    next_id: impl Fn() -> i64,
-) -> rusqlite::Result<()> {
-    let attempt = |id, quantity| Attempt {
-        id,
-        sale: sale.id,
-        product: sale.product,
-        user: settlement.user.clone(),
-        quantity,
-        epoch: sale.epoch,
-        seq: 0,
-        reserved_at: settlement.reserved_at,
-    };
-    let this = attempt(settlement.attempt, settlement.quantity);
-    match outcome {
-        SettleOutcome::Unchanged => return Ok(()),
-        SettleOutcome::Drift => {
-            let sql = "UPDATE stock SET phase = 'RECOVERING' WHERE sale_id = ?1";
-            transaction.prepare_cached(sql)?.execute([sale.id.get()])?;
-            return Ok(());
-        }
-        SettleOutcome::Voided => {
-            let sql = "UPDATE stock SET units = units - ?2 WHERE sale_id = ?1";
-            let values = params![sale.id.get(), settlement.quantity.units()];
-            transaction.prepare_cached(sql)?.execute(values)?;
-        }
-        SettleOutcome::Merged => {
-            if let Decision::Failed(FailReason::Duplicate(kept)) = settlement.decision {
-                let first = attempt(kept.attempt, kept.quantity);
-                let sold = Decision::Success(kept.order);
-                rows::decide(transaction, next_id(), &first, sold, now)?;
-            }
-        }
-        SettleOutcome::Confirmed
-        | SettleOutcome::Released
-        | SettleOutcome::Adopted
-        | SettleOutcome::Healed => {}
-    }
-    rows::decide(transaction, next_id(), &this, settlement.decision, now)
-}
-
-/// Stores a result by the port's rules of precedence; returns how many rows it changed.
-fn store_result(transaction: &Transaction<'_>, result: &SaleResult) -> rusqlite::Result<usize> {
-    let columns = DecisionColumns::from(result.decision);
-    let sql = "INSERT INTO results (user_id, product_id, sale_id, attempt_id, decision, order_id,
-            kept_attempt_id, kept_quantity)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-        ON CONFLICT (user_id, product_id) DO UPDATE SET sale_id = excluded.sale_id,
-            attempt_id = excluded.attempt_id, decision = excluded.decision,
-            order_id = excluded.order_id, kept_attempt_id = excluded.kept_attempt_id,
-            kept_quantity = excluded.kept_quantity
-        WHERE excluded.sale_id > sale_id
-            OR (excluded.sale_id = sale_id AND (decision <> 'SUCCESS' OR excluded.decision = 'SUCCESS'))";
-    transaction.prepare_cached(sql)?.execute(params![
-        result.user.as_str(),
-        result.product.get(),
-        result.sale.get(),
-        result.attempt.as_uuid(),
-        columns.name,
-        columns.order,
-        columns.kept,
-        columns.kept_quantity,
-    ])
-}
-
-fn load_result(
-    reader: &Connection,
-    product: ProductId,
-    user: &UserId,
-) -> rusqlite::Result<Option<SaleResult>> {
-    let sql = "SELECT decision, order_id, kept_attempt_id, kept_quantity, sale_id, attempt_id
-        FROM results
-        WHERE user_id = ?1 AND product_id = ?2";
-    reader
-        .prepare_cached(sql)?
-        .query_row(params![user.as_str(), product.get()], |row| {
-            let decision = rows::decision(row, 0)?;
-            let undecided = || rows::unknown(0, "null");
-            Ok(SaleResult {
-                user: user.clone(),
-                product,
-                sale: rows::sale_id(row, 4)?,
-                attempt: rows::attempt_id(row, 5)?,
-                decision: decision.ok_or_else(undecided)?,
-            })
-        })
-        .optional()
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::journal::Journal;
@@ -63,24 +63,6 @@ fn watch(journal: &Journal, stop: &AtomicBool) {
         } else if journal.sleep_until_joined() {
             thread::park();
             idle = 0;
-        }
-    }
-}
-
-/// The watchdog's bed: says whether it sleeps, and wakes it.
-#[derive(Debug, Default)]
-pub(crate) struct Bed(Option<Thread>);
-
-impl Bed {
-    /// The calling thread lies down.
-    pub(crate) fn lie_down(&mut self) {
-        self.0 = Some(thread::current());
-    }
-
-    /// Wakes whoever sleeps. Costs nothing if nobody does.
-    pub(crate) fn wake(&mut self) {
-        if let Some(sleeper) = self.0.take() {
-            sleeper.unpark();
         }
     }
 }
