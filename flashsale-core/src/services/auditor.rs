@@ -202,7 +202,8 @@ fn findings(
         });
     }
     let (Some(before), Some(after)) = (before, after) else {
-        if sale.phase != Phase::Scheduled {
+        let never_sold = sale.phase == Phase::Closed && totals.orders == 0;
+        if sale.phase != Phase::Scheduled && !never_sold {
             findings.push(Finding::NotLoaded);
         }
         return findings;

@@ -38,6 +38,9 @@ async fn a_scheduled_sale_need_not_be_loaded_an_open_one_has_to() {
         panic!("it must be created");
     };
     assert_eq!(findings(&shop, sale.id).await, (Verdict::Exact, vec![]));
+    // Closed before it was ever opened.
+    shop.sales.change(sale.id, SaleChange::Close).await.unwrap();
+    assert_eq!(findings(&shop, sale.id).await, (Verdict::Exact, vec![]));
     let (shop, sale) = Shop::selling(3).await;
     shop.memory_stock.forget();
     let lost = (Verdict::Drift, vec![Finding::NotLoaded]);
