@@ -5,7 +5,7 @@
 //! the batch is not. There are no default methods; conveniences are in `…Ext` traits. A business
 //! "no" is an `Ok` value; an [`Err`](crate::PortError) says whether it may have happened all the
 //! same. The sentences of these contracts are the cases of the conformance suites in
-//! [`testing`](https://docs.rs/flashsale-core/latest/flashsale_core/testing/index.html).
+//! `testing`, a module behind the feature of that name.
 
 mod attempt_queue;
 mod attempt_repo;

@@ -76,7 +76,7 @@ struct BatchState {
 /// A place in a batch. Resolves when the transaction is decided: to the rows that were left out
 /// because their attempts' ids belong to other attempts, or to what went wrong.
 #[derive(Debug)]
-pub(crate) struct Ticket<'a> {
+pub(crate) struct Seat<'a> {
     journal: &'a Journal,
     batch: Arc<Batch>,
     waker: Option<usize>,
@@ -123,7 +123,7 @@ impl Journal {
 
     /// Joins the batch that gathers now, with any number of attempts. Entries reach the disk in
     /// the order of these calls.
-    pub(crate) fn join(&self, entries: impl IntoIterator<Item = Entry>) -> Ticket<'_> {
+    pub(crate) fn join(&self, entries: impl IntoIterator<Item = Entry>) -> Seat<'_> {
         let mut gathering = self.gathering.lock();
         gathering.entries.extend(entries);
         let leads = !mem::replace(&mut gathering.led, true);
@@ -131,7 +131,7 @@ impl Journal {
             sleeper.unpark();
         }
         gathering.batch.0.lock().participants += 1;
-        Ticket {
+        Seat {
             journal: self,
             batch: Arc::clone(&gathering.batch),
             waker: None,
@@ -301,7 +301,7 @@ fn insert(transaction: &Transaction<'_>, entries: &[Entry]) -> rusqlite::Result<
     Ok(left_out.into())
 }
 
-impl Ticket<'_> {
+impl Seat<'_> {
     /// Fails if any of these rows was left out.
     pub(crate) async fn kept(self, rows: &[OrderId]) -> Result<(), PortError> {
         let left_out = self.await?;
@@ -315,30 +315,30 @@ impl Ticket<'_> {
     }
 }
 
-impl Future for Ticket<'_> {
+impl Future for Seat<'_> {
     type Output = Result<Arc<[OrderId]>, PortError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let ticket = &mut *self;
+        let seat = &mut *self;
         {
-            let mut state = ticket.batch.0.lock();
+            let mut state = seat.batch.0.lock();
             if let Some(result) = &state.result {
-                ticket.leads = false;
+                seat.leads = false;
                 return Poll::Ready(result.clone());
             }
-            ticket.leads |= mem::take(&mut state.lead);
-            if !ticket.leads {
-                state.register(&mut ticket.waker, context.waker());
+            seat.leads |= mem::take(&mut state.lead);
+            if !seat.leads {
+                state.register(&mut seat.waker, context.waker());
                 return Poll::Pending;
             }
         }
-        if !mem::replace(&mut ticket.gathered, true) {
+        if !mem::replace(&mut seat.gathered, true) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        ticket.journal.flush();
-        ticket.leads = false;
-        let result = ticket.batch.0.lock().result.clone();
+        seat.journal.flush();
+        seat.leads = false;
+        let result = seat.batch.0.lock().result.clone();
         Poll::Ready(result.expect("flush decides this batch, or waits for whoever does"))
     }
 }
@@ -358,7 +358,7 @@ impl BatchState {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Seat<'_> {
     /// A caller who goes away leaves its attempts in the batch, and the lead to somebody else.
     fn drop(&mut self) {
         let abandoned = {

@@ -39,7 +39,7 @@ struct Visit {
 
 /// What a wish found in the ledger.
 enum Admitted {
-    /// The answer stands as soon as the ticket resolves.
+    /// The answer stands as soon as the seat resolves.
     Answer(ReserveOutcome),
     /// The hold of this attempt, with this seq, is not on disk yet; ask again when it is, or is
     /// gone.
@@ -98,7 +98,7 @@ impl StockStore for EmbeddedStockStore {
             let mut entries = Vec::new();
             let mut ask_again = None;
             let rows: Vec<_>;
-            let ticket = {
+            let seat = {
                 let mut ledger = books.ledger();
                 let Some(ledger) = &mut *ledger else {
                     return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
@@ -118,7 +118,7 @@ impl StockStore for EmbeddedStockStore {
                 rows = entries.iter().map(|entry| entry.id).collect();
                 self.join(&books, entries)
             };
-            match ticket.kept(&rows).await {
+            match seat.kept(&rows).await {
                 Ok(()) => {}
                 // Whoever holds the units has heard of the fault; this caller tries afresh.
                 Err(_) if ask_again.is_some() && outcomes.is_empty() => {}
@@ -203,7 +203,7 @@ impl StockStore for EmbeddedStockStore {
         };
         let mut waited_for: Vec<Option<Hold>> = Vec::new();
         loop {
-            let (holds, ticket) = {
+            let (holds, seat) = {
                 let durable = books.durable();
                 let mut ledger = books.ledger();
                 let Some(ledger) = &mut *ledger else {
@@ -218,7 +218,7 @@ impl StockStore for EmbeddedStockStore {
             };
             // Nobody is told of a hold that may yet be lost. Those that are still there after
             // this are on disk.
-            let _ = ticket.await;
+            let _ = seat.await;
             waited_for = holds;
         }
     }
@@ -398,7 +398,7 @@ impl EmbeddedStockStore {
 
     /// Sends the entries on their way to the disk. The caller holds the ledger, so that they get
     /// there in its order.
-    fn join(&self, books: &Books, entries: Vec<Entry>) -> crate::journal::Ticket<'_> {
+    fn join(&self, books: &Books, entries: Vec<Entry>) -> crate::journal::Seat<'_> {
         let mut arbiter = books.arbiter();
         if let Some(arbiter) = &mut *arbiter {
             for entry in entries.iter().filter(|entry| entry.sold) {
