@@ -4,6 +4,7 @@ mod attempt_queue;
 mod faults;
 mod repos;
 mod stock_store;
+mod token_issuer;
 
 pub use faults::{FaultRates, Faults};
 

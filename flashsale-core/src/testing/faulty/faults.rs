@@ -110,6 +110,26 @@ impl Faults {
         answer
     }
 
+    /// As [`around`](Self::around), for a call that cannot wait.
+    pub(super) fn around_at_once<T>(
+        &self,
+        operation: &'static str,
+        call: impl Fn() -> Result<T, PortError>,
+    ) -> Result<T, PortError> {
+        let plan = self.next();
+        if plan.fail_before {
+            return Err(fault(operation));
+        }
+        let mut answer = call();
+        if plan.duplicate {
+            answer = call();
+        }
+        if plan.fail_after {
+            return Err(fault(operation).effect_unknown());
+        }
+        answer
+    }
+
     /// What may go wrong before a call that must not be lost once it is made; says whether to
     /// repeat what it gives.
     pub(super) async fn before(&self, operation: &'static str) -> Result<bool, PortError> {
