@@ -10,6 +10,7 @@
 mod attempt_queue;
 mod attempt_repo;
 mod clock;
+mod health_check;
 mod order_repo;
 mod password_hasher;
 mod recorder;
@@ -21,6 +22,7 @@ mod user_repo;
 pub use attempt_queue::{AttemptQueue, AttemptReader, Delivery, Published, Undecodable};
 pub use attempt_repo::{AttemptRecord, AttemptRepo, RecordedOutcome};
 pub use clock::{Clock, IdSource};
+pub use health_check::HealthCheck;
 pub use order_repo::{OrderRepo, OrderRepoExt};
 pub use password_hasher::PasswordHasher;
 pub use recorder::{Metric, NoRecorder, Recorder};

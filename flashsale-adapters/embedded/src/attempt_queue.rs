@@ -153,18 +153,30 @@ impl AttemptReader for EmbeddedAttemptReader {
         self.lent.clear();
         Ok(())
     }
+
+    async fn rewind(&mut self) -> Result<(), PortError> {
+        self.give_back();
+        Ok(())
+    }
 }
 
-impl Drop for EmbeddedAttemptReader {
-    fn drop(&mut self) {
+impl EmbeddedAttemptReader {
+    /// Lets the readers of the group have what this one has not committed.
+    fn give_back(&mut self) {
         let mut log = self.engine.queue.log.lock();
         if let Some(group) = log.groups.get_mut(&self.group) {
-            for position in &self.lent {
-                group.lent.remove(position);
+            for position in self.lent.drain(..) {
+                group.lent.remove(&position);
             }
         }
         drop(log);
         self.engine.queue.published.notify_waiters();
+    }
+}
+
+impl Drop for EmbeddedAttemptReader {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Attempt, AttemptId, Decision, Epoch, FailReason, Hold, HoldState, OrderId, Phase, Quantity,
-    SaleChange, SaleRef, StockEvent, Timestamp, UserId, Window,
+    SaleChange, SaleId, SaleRef, StockEvent, Timestamp, UserId, Window,
 };
 
 /// The stock of one sale: who holds units, and how many are left. The one definition of the rules
@@ -167,6 +167,9 @@ pub enum OpenOutcome {
     AlreadyOpen,
     /// It is open under a newer epoch; nothing changed.
     Stale(Epoch),
+    /// Another sale of the product has the place; nothing changed. Only stores that have one place
+    /// per product answer so: until that sale is over and all its attempts are decided.
+    Occupied(SaleId),
 }
 
 /// What became of a [`StockEvent`].

@@ -32,6 +32,10 @@ pub trait AttemptReader: Debug + Send + 'static {
 
     /// Marks everything polled so far as done for this group.
     async fn commit(&mut self) -> Result<(), PortError>;
+
+    /// Goes back to the last commit: what was polled since comes again, to this reader or to
+    /// another of its group. After an `Err` the reader is of no use any more; drop it.
+    async fn rewind(&mut self) -> Result<(), PortError>;
 }
 
 /// Whether the queue has an attempt.

@@ -22,6 +22,11 @@ pub trait StockStore: Debug + Send + Sync + 'static {
     ///
     /// Repeating it changes nothing, an older epoch changes nothing, and a newer epoch replaces
     /// everything: attempts of older epochs that are undecided are forgotten.
+    ///
+    /// A store may have one place per product. It then answers
+    /// [`Occupied`](OpenOutcome::Occupied) as long as another sale of the product sells, may still
+    /// sell, or has undecided attempts; after that the sale takes the place over, and the other one
+    /// is not loaded any more.
     async fn open(
         &self,
         sale: &SaleRef,

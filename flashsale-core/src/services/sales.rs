@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    ApplyOutcome, Buyer, ChangeRefused, Decision, Levels, NewSale, NewSaleRefused, Phase, Sale,
-    SaleChange, SaleId, StockSnapshot,
+    ApplyOutcome, Buyer, ChangeRefused, Decision, Levels, NewSale, NewSaleRefused, OpenOutcome,
+    Phase, Sale, SaleChange, SaleId, StockSnapshot,
 };
 use crate::error::PortError;
 use crate::ports::{BATCH_MAX, ChangeOutcome, CreateSaleOutcome, OrderRepo, SaleRepo, StockStore};
@@ -50,6 +50,9 @@ pub enum ChangeSaleOutcome {
 pub enum Readiness {
     /// It is loaded and up to date.
     Ready,
+    /// Another sale of the product has the stock store's place for it until that one is over;
+    /// prepare it again then.
+    Waiting,
     /// The stock store has lost it or holds another epoch: it has to be rebuilt.
     Lost,
 }
@@ -110,7 +113,9 @@ impl SaleService {
         let key = sale.key();
         if sale.phase == Phase::Scheduled {
             let snapshot = self.snapshot(sale).await?;
-            self.stock.open(&key, &snapshot).await?;
+            if let OpenOutcome::Occupied(_) = self.stock.open(&key, &snapshot).await? {
+                return Ok(Readiness::Waiting);
+            }
             self.repo.opened(sale.id).await?;
         }
         let levels = match self.stock.levels(&key).await? {

@@ -50,8 +50,8 @@ impl Worker {
     /// the buyers, and marks them as done, in this order.
     ///
     /// # Errors
-    /// If the queue or the order repository fails. Nothing is marked as done then: a new reader
-    /// of the group gets the same attempts again, and deciding them twice is harmless.
+    /// If the queue or the order repository fails. Nothing is marked as done then: rewind the
+    /// reader or drop it, and the same attempts come again; deciding them twice is harmless.
     pub async fn step(
         &self,
         reader: &mut dyn AttemptReader,

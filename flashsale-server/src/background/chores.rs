@@ -45,6 +45,8 @@ impl KeepSales {
                 self.prepared.insert(sale.id, mark);
                 Ok(sale.phase == Phase::Scheduled)
             }
+            // The next round tries again.
+            Readiness::Waiting => Ok(false),
             Readiness::Lost => {
                 let lost = format!("the stock of sale {} has to be rebuilt", sale.id);
                 Err(PortError::new(ErrorKind::Corrupt, "stock store", "prepare").with_source(lost))
@@ -92,8 +94,8 @@ impl Chore for KeepSales {
 pub(super) struct Decide {
     worker: Worker,
     queue: Arc<dyn AttemptQueue>,
-    /// Nothing before the first step and after one that failed: what it had not committed is
-    /// delivered again to its successor.
+    /// Nothing before the first step and after a fault that it did not survive: what it had not
+    /// committed is delivered again to its successor.
     reader: Option<Box<dyn AttemptReader>>,
 }
 
@@ -124,7 +126,15 @@ impl Chore for Decide {
             Some(reader) => reader,
             None => self.queue.subscribe(Self::GROUP).await?,
         };
-        let step = self.worker.step(&mut *reader, Self::WAIT_MS).await?;
+        let step = match self.worker.step(&mut *reader, Self::WAIT_MS).await {
+            Ok(step) => step,
+            Err(fault) => {
+                if reader.rewind().await.is_ok() {
+                    self.reader = Some(reader);
+                }
+                return Err(fault);
+            }
+        };
         self.reader = Some(reader);
         for item in step.undecodable {
             let (position, problem) = (item.position, item.problem);

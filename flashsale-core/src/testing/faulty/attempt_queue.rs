@@ -51,4 +51,9 @@ impl AttemptReader for FaultyReader {
         }
         self.inner.commit().await
     }
+
+    async fn rewind(&mut self) -> Result<(), PortError> {
+        self.faults.before("rewind").await?;
+        self.inner.rewind().await
+    }
 }

@@ -115,6 +115,11 @@ impl AttemptReader for MemoryAttemptReader {
         }
         Ok(())
     }
+
+    async fn rewind(&mut self) -> Result<(), PortError> {
+        self.position = None;
+        Ok(())
+    }
 }
 
 impl Drop for MemoryAttemptReader {

@@ -49,6 +49,7 @@ pub async fn attempt_queue(fixture: &dyn Fixture<AttemptQueueRig>) -> Report {
             a_new_group_starts_at_the_oldest_attempt_that_is_kept,
             what_is_not_committed_comes_again,
             what_is_committed_does_not_come_again,
+            what_was_polled_comes_again_after_a_rewind,
             at_most_max_attempts_come,
             nothing_comes_out_of_an_empty_queue,
             dropping_a_poll_loses_nothing,
@@ -313,6 +314,27 @@ async fn what_is_committed_does_not_come_again(rigs: Rigs<'_>) -> Checked {
     let mut came = bench.read(&mut *heir, &last).await?;
     came.extend(bench.drain(&mut *heir).await?);
     ensure_eq!("the attempts after the commit", came, last);
+    Ok(Ran::Yes)
+}
+
+async fn what_was_polled_comes_again_after_a_rewind(rigs: Rigs<'_>) -> Checked {
+    let bench = Bench::open(rigs).await?;
+    let (first, second) = (bench.attempts(0..4), bench.attempts(4..8));
+    bench.publish(&first).await?;
+    let mut reader = bench.reader(GROUP).await?;
+    bench.read(&mut *reader, &first).await?;
+    reader.commit().await?;
+    bench.publish(&second).await?;
+    bench.read(&mut *reader, &second).await?;
+    for _ in 0..2 {
+        reader.rewind().await?;
+        let came = bench.read(&mut *reader, &second).await?;
+        ensure_eq!("what comes after it", ids(&came), ids(&second));
+    }
+    reader.commit().await?;
+    reader.rewind().await?;
+    let came = bench.drain(&mut *reader).await?;
+    ensure_eq!("what comes after a commit", came, Vec::<Attempt>::new());
     Ok(Ran::Yes)
 }
 
