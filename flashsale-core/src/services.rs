@@ -1,19 +1,22 @@
 //! What the engine does, written against the [`ports`](crate::ports).
 //!
 //! [`FlashSaleService`] serves buyers, [`AuthService`] knows them, [`SaleService`] is the shop's
-//! side, [`Worker`] turns attempts into orders, [`Repair`] finishes what was left undone, and
-//! [`Auditor`] accounts for every unit. None of them waits, sleeps or spawns: whoever runs them does.
+//! side, [`Relay`] and [`Worker`] turn attempts into orders, [`Repair`] finishes what was left
+//! undone, [`AuditTrail`] notes who was refused, and [`Auditor`] accounts for every unit. None of them waits, sleeps or spawns: whoever runs them does.
 
+mod audit_trail;
 mod auditor;
 mod auth;
 mod catalogue;
 mod engine;
 mod flash_sale;
+mod relay;
 mod repair;
 mod sales;
 mod settling;
 mod worker;
 
+pub use audit_trail::AuditTrail;
 pub use auditor::{Account, Auditor, Finding, Verdict};
 pub use auth::{
     AuthService, Field, LoginOutcome, LoginSuccess, RegisterOutcome, Registration,
@@ -22,8 +25,9 @@ pub use auth::{
 pub use catalogue::Catalogue;
 pub use engine::{EnginePorts, EngineServices};
 pub use flash_sale::{
-    Acceptance, AttemptOutcome, Durability, FlashSalePorts, FlashSaleService, Standing,
+    AcceptAfter, Acceptance, AttemptOutcome, Durability, FlashSalePorts, FlashSaleService, Standing,
 };
+pub use relay::Relay;
 pub use repair::{Repair, RepairLimits, Repaired};
 pub use sales::{ChangeSaleOutcome, Readiness, SaleService, SaleView};
 pub use worker::{Step, Worker, WorkerPorts};

@@ -31,11 +31,13 @@ pub enum Metric {
     Undecodable,
     /// Attempts published again by repair.
     Republished,
+    /// Refusals that the audit trail did not get.
+    AuditDropped,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Accepted,
         Self::Repeated,
         Self::SoldOut,
@@ -47,6 +49,7 @@ impl Metric {
         Self::Drifted,
         Self::Undecodable,
         Self::Republished,
+        Self::AuditDropped,
     ];
 
     /// A stable name in snake case.
@@ -63,6 +66,7 @@ impl Metric {
             Self::Drifted => "drifted",
             Self::Undecodable => "undecodable",
             Self::Republished => "republished",
+            Self::AuditDropped => "audit_dropped",
         }
     }
 }

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use crate::error::PortError;
-use crate::ports::{AttemptQueue, Clock, IdSource, OrderRepo, Recorder, SaleRepo, StockStore};
+use crate::ports::{
+    AttemptQueue, AttemptRepo, Clock, IdSource, OrderRepo, Recorder, SaleRepo, StockStore,
+};
 
 use super::{
-    Auditor, Catalogue, FlashSalePorts, FlashSaleService, Repair, RepairLimits, SaleService,
-    Worker, WorkerPorts,
+    AcceptAfter, AuditTrail, Auditor, Catalogue, FlashSalePorts, FlashSaleService, Relay, Repair,
+    RepairLimits, SaleService, Worker, WorkerPorts,
 };
 
 /// The adapters that an engine is made of.
@@ -42,6 +44,10 @@ pub struct EngineServices {
     pub worker: Worker,
     /// Finishes what was left undone, with the default limits.
     pub repair: Repair,
+    /// Takes attempts to the queue, if the engine accepts them before that.
+    pub relay: Relay,
+    /// Takes refusals to the audit trail, if the engine keeps them.
+    pub audit_trail: Option<Arc<AuditTrail>>,
 }
 
 impl EnginePorts {
@@ -73,6 +79,8 @@ impl EnginePorts {
                 stock: Arc::clone(&stock),
                 catalogue: Arc::clone(&catalogue),
             },
+            relay: Relay::new(Arc::clone(&queue), Arc::clone(&stock)),
+            audit_trail: None,
             auditor: Auditor {
                 sales,
                 orders: Arc::clone(&orders),
@@ -98,6 +106,27 @@ impl EnginePorts {
 }
 
 impl EngineServices {
+    /// The same services, but attempts are accepted at this stage. For
+    /// [`AcceptAfter::Reserved`] somebody has to run [`relay`](Self::relay).
+    #[must_use]
+    pub fn accepting(mut self, after: AcceptAfter) -> Self {
+        if after == AcceptAfter::Reserved {
+            self.flash_sale = self.flash_sale.with_relay(self.relay.clone());
+        }
+        self
+    }
+
+    /// The same services, but refusals go to this audit trail. Somebody has to run
+    /// [`audit_trail`](Self::audit_trail).
+    #[must_use]
+    pub fn recording_refusals(mut self, trail: Arc<dyn AttemptRepo>) -> Self {
+        let recorder = Arc::clone(&self.repair.recorder);
+        let trail = Arc::new(AuditTrail::new(trail, recorder));
+        self.flash_sale = self.flash_sale.with_audit_trail(Arc::clone(&trail));
+        self.audit_trail = Some(trail);
+        self
+    }
+
     /// Brings the stock of every sale up to date and fills the catalogue.
     ///
     /// # Errors

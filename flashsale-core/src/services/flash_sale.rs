@@ -6,15 +6,31 @@ use crate::domain::{
 };
 use crate::error::PortError;
 use crate::ports::{
-    AttemptQueue, Clock, IdSource, Metric, Published, Recorder, StockStore, StockStoreExt,
+    AttemptQueue, AttemptRecord, Clock, IdSource, Metric, Published, RecordedOutcome, Recorder,
+    StockStore, StockStoreExt,
 };
 
-use super::Catalogue;
+use super::{AuditTrail, Catalogue, Relay};
 
 /// Serves buyers: takes their attempts and tells them how things stand.
 #[derive(Clone, Debug)]
 pub struct FlashSaleService {
     ports: FlashSalePorts,
+    /// Takes attempts to the queue after the answer; without it that comes before.
+    relay: Option<Relay>,
+    trail: Option<Arc<AuditTrail>>,
+}
+
+/// When an attempt is accepted, of an engine whose stock store does not decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AcceptAfter {
+    /// When the queue has it, or, if the queue takes longer than its adapter waits, when the stock
+    /// store has it.
+    #[default]
+    Logged,
+    /// As soon as the stock store has it; a [`Relay`] takes it to the queue. Faster, and rests on
+    /// the durability of the stock store.
+    Reserved,
 }
 
 /// What a [`FlashSaleService`] works with.
@@ -92,7 +108,26 @@ pub struct Standing {
 impl FlashSaleService {
     /// A service over these ports.
     pub fn new(ports: FlashSalePorts) -> Self {
-        Self { ports }
+        Self {
+            ports,
+            relay: None,
+            trail: None,
+        }
+    }
+
+    /// The same service, but it answers as soon as the stock store has an attempt, and leaves the
+    /// rest to this relay, which somebody has to run.
+    #[must_use]
+    pub fn with_relay(mut self, relay: Relay) -> Self {
+        self.relay = Some(relay);
+        self
+    }
+
+    /// The same service, but it notes refusals for this audit trail, which somebody has to run.
+    #[must_use]
+    pub fn with_audit_trail(mut self, trail: Arc<AuditTrail>) -> Self {
+        self.trail = Some(trail);
+        self
     }
 
     /// Tries to buy one unit for the user.
@@ -112,6 +147,7 @@ impl FlashSaleService {
             let early = self.ports.clock.now() < starts_at;
             self.ports.recorder.count(Metric::NotSelling, 1);
             return Ok(if early {
+                self.note(&sale, user, RecordedOutcome::NotStarted);
                 AttemptOutcome::NotStarted { starts_at }
             } else {
                 AttemptOutcome::Recovering
@@ -123,7 +159,7 @@ impl FlashSaleService {
             quantity: Quantity::ONE,
         };
         match self.ports.stock.reserve_one(&sale.key(), &wish).await {
-            Ok(outcome) => Ok(self.answer(&sale, outcome).await),
+            Ok(outcome) => Ok(self.answer(&sale, user, outcome).await),
             Err(error) => {
                 self.ports.recorder.count(Metric::Unavailable, 1);
                 Err(error)
@@ -131,7 +167,8 @@ impl FlashSaleService {
         }
     }
 
-    async fn answer(&self, sale: &Sale, outcome: ReserveOutcome) -> AttemptOutcome {
+    async fn answer(&self, sale: &Sale, user: &UserId, outcome: ReserveOutcome) -> AttemptOutcome {
+        let refused = |recorded| self.note(sale, user, recorded);
         let (metric, answer) = match outcome {
             ReserveOutcome::Reserved(attempt) => {
                 let durability = self.publish(sale, &attempt).await;
@@ -144,12 +181,29 @@ impl FlashSaleService {
                 (Metric::Accepted, accepted)
             }
             ReserveOutcome::Held(hold) => (Metric::Repeated, held(sale, &hold)),
-            ReserveOutcome::SoldOut => (Metric::SoldOut, AttemptOutcome::SoldOut),
+            ReserveOutcome::SoldOut => {
+                refused(RecordedOutcome::SoldOut);
+                (Metric::SoldOut, AttemptOutcome::SoldOut)
+            }
             ReserveOutcome::NotStarted { starts_at } => {
+                refused(RecordedOutcome::NotStarted);
                 (Metric::NotSelling, AttemptOutcome::NotStarted { starts_at })
             }
-            ReserveOutcome::Ended => (Metric::NotSelling, AttemptOutcome::Ended),
-            ReserveOutcome::Paused => (Metric::NotSelling, AttemptOutcome::Paused),
+            ReserveOutcome::Ended => {
+                refused(RecordedOutcome::Ended);
+                (Metric::NotSelling, AttemptOutcome::Ended)
+            }
+            ReserveOutcome::Paused => {
+                refused(RecordedOutcome::Paused);
+                (Metric::NotSelling, AttemptOutcome::Paused)
+            }
+            // A store with one place per product has given it to the next sale.
+            ReserveOutcome::NotLoaded
+                if sale.status(self.ports.clock.now()) == SaleStatus::Ended =>
+            {
+                refused(RecordedOutcome::Ended);
+                (Metric::NotSelling, AttemptOutcome::Ended)
+            }
             ReserveOutcome::Recovering | ReserveOutcome::NotLoaded => {
                 (Metric::Unavailable, AttemptOutcome::Recovering)
             }
@@ -161,6 +215,10 @@ impl FlashSaleService {
     /// Hands the attempt to the queue. A failure costs nothing but time: the stock store has the
     /// attempt on record, and [`Repair`](super::Repair) publishes it again.
     async fn publish(&self, sale: &Sale, attempt: &Attempt) -> Durability {
+        if let Some(relay) = &self.relay {
+            relay.take_along(sale.key(), attempt.clone());
+            return Durability::Reserved;
+        }
         let batch = std::slice::from_ref(attempt);
         match self.ports.queue.publish(batch).await.as_deref() {
             Ok([Published::Logged]) => {
@@ -169,6 +227,18 @@ impl FlashSaleService {
                 Durability::Logged
             }
             Ok(_) | Err(_) => Durability::Reserved,
+        }
+    }
+
+    /// Notes a refusal for the audit trail, if there is one.
+    fn note(&self, sale: &Sale, user: &UserId, outcome: RecordedOutcome) {
+        if let Some(trail) = &self.trail {
+            trail.note(AttemptRecord {
+                sale: sale.id,
+                user: user.clone(),
+                at: self.ports.clock.now(),
+                outcome,
+            });
         }
     }
 

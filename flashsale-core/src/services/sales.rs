@@ -30,7 +30,7 @@ pub struct SaleService {
 pub struct SaleView {
     /// The sale.
     pub sale: Sale,
-    /// Its stock; nothing if the stock store does not have it.
+    /// Its stock; nothing if the stock store does not have it or does not answer.
     pub levels: Option<Levels>,
 }
 
@@ -67,7 +67,7 @@ impl SaleService {
             CreateSaleOutcome::Created(sale) => sale,
             CreateSaleOutcome::Refused(refused) => return Ok(Err(refused)),
         };
-        self.prepare(&sale).await?;
+        self.tell(&sale).await?;
         self.catalogue.refresh().await?;
         let sale = self.repo.find(sale.id).await?.unwrap_or(sale);
         Ok(Ok(self.view(sale).await?))
@@ -84,10 +84,9 @@ impl SaleService {
             ChangeOutcome::Refused(refused) => return Ok(ChangeSaleOutcome::Refused(refused)),
             ChangeOutcome::UnknownSale => return Ok(ChangeSaleOutcome::UnknownSale),
         };
-        self.prepare(&sale).await?;
+        self.tell(&sale).await?;
         self.catalogue.refresh().await?;
-        let levels = self.stock.levels(&sale.key()).await?;
-        Ok(ChangeSaleOutcome::Changed(SaleView { sale, levels }))
+        Ok(ChangeSaleOutcome::Changed(self.view(sale).await?))
     }
 
     /// One sale and its stock.
@@ -131,8 +130,20 @@ impl SaleService {
         Ok(Readiness::Ready)
     }
 
+    /// Tells the stock store what the repository has. If it does not answer now, it is told later.
+    async fn tell(&self, sale: &Sale) -> Result<(), PortError> {
+        match self.prepare(sale).await {
+            Err(fault) if !fault.kind().is_transient() => Err(fault),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     async fn view(&self, sale: Sale) -> Result<SaleView, PortError> {
-        let levels = self.stock.levels(&sale.key()).await?;
+        let levels = match self.stock.levels(&sale.key()).await {
+            Ok(levels) => levels,
+            Err(fault) if fault.kind().is_transient() => None,
+            Err(fault) => return Err(fault),
+        };
         Ok(SaleView { sale, levels })
     }
 

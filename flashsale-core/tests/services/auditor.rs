@@ -48,6 +48,19 @@ async fn a_scheduled_sale_need_not_be_loaded_an_open_one_has_to() {
 }
 
 #[tokio::test]
+async fn a_sale_whose_place_a_later_one_has_taken_need_not_be_loaded() {
+    let (shop, sale) = Shop::selling(3).await;
+    shop.accepted("ann", sale.id).await;
+    shop.work().await;
+    shop.memory_stock.forget();
+    let mut later = lamps(3);
+    later.window.start = WINDOW.end;
+    later.window.end = WINDOW.end.plus_ms(60_000);
+    shop.sale_service().create(&later).await.unwrap().unwrap();
+    assert_eq!(findings(&shop, sale.id).await, (Verdict::Exact, vec![]));
+}
+
+#[tokio::test]
 async fn an_order_that_the_stock_store_still_offers_is_drift() {
     let (shop, sale) = Shop::selling(3).await;
     shop.accepted("ann", sale.id).await;

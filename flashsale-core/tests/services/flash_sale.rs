@@ -251,3 +251,14 @@ async fn a_ping_asks_the_stock_store() {
     shop.stock = shop.faulty_stock(FAIL_BEFORE);
     shop.service().ping().await.unwrap_err();
 }
+
+#[tokio::test]
+async fn a_sale_that_is_over_has_ended_also_when_the_store_has_let_it_go() {
+    let (shop, sale) = Shop::selling(3).await;
+    shop.memory_stock.forget();
+    let unloaded = shop.attempt("ann", sale.id).await;
+    assert_eq!(unloaded, AttemptOutcome::Recovering);
+    shop.clock.set(WINDOW.end);
+    let over = shop.attempt("ann", sale.id).await;
+    assert_eq!(over, AttemptOutcome::Ended);
+}

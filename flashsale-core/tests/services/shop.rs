@@ -30,6 +30,7 @@ pub(crate) const FAIL_AFTER: FaultRates = FaultRates {
 
 /// Every port, and the parts of the engine over them. Ports can be exchanged before use.
 pub(crate) struct Shop {
+    pub(crate) database: MemoryDatabase,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) recorder: Arc<MemoryRecorder>,
     pub(crate) memory_stock: Arc<MemoryStockStore>,
@@ -56,7 +57,8 @@ impl Shop {
             memory_stock,
             queue: Arc::new(memory_queue.clone()),
             memory_queue,
-            orders: Arc::new(MemoryOrderRepo::new(database, clock.clone())),
+            orders: Arc::new(MemoryOrderRepo::new(database.clone(), clock.clone())),
+            database,
             catalogue: Arc::new(Catalogue::new(sales.clone())),
             sales,
             ids: Arc::default(),
