@@ -10,7 +10,7 @@ use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtT
 use flashsale_core::domain::{NewSale, Window};
 use flashsale_core::ports::Clock;
 use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, SystemClock};
-use flashsale_server::{Background, HttpConfig, Services, app};
+use flashsale_server::{Background, BackgroundConfig, HttpConfig, Services, app};
 use poem::test::TestClient;
 use poem::{Route, get, handler};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let services = Services::embedded(&engine, Arc::new(hasher), Arc::new(tokens));
     let services = Arc::new(services);
-    let background = Background::start(&services).await?;
+    let background = Background::start(&services, &BackgroundConfig::default()).await;
     let shop = app(Arc::clone(&services), &HttpConfig::default())?;
     let site = Route::new().at("/", get(home)).nest("/shop", shop);
 

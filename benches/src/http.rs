@@ -7,7 +7,7 @@ use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtT
 use flashsale_core::domain::{Role, UserId};
 use flashsale_core::ports::{Clock, TokenIssuer};
 use flashsale_embedded::SystemClock;
-use flashsale_server::{Background, HttpConfig, Services, app, serve};
+use flashsale_server::{Background, BackgroundConfig, HttpConfig, Services, app, serve};
 use poem::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use poem::listener::TcpListener as PoemListener;
 use poem::{EndpointExt, Request, Response, Route, Server, handler, post};
@@ -45,9 +45,7 @@ pub async fn serve_shop(shop: &Shop, tokens: Arc<JwtTokenIssuer>) -> SocketAddr 
     };
     let hasher = Arc::new(BcryptPasswordHasher::new(config).expect("a valid configuration"));
     let services = Arc::new(Services::embedded(&shop.engine, hasher, tokens));
-    let background = Background::start(&services)
-        .await
-        .expect("a working engine");
+    let background = Background::start(&services, &BackgroundConfig::default()).await;
     let app = app(services, &HttpConfig::default()).expect("a valid configuration");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

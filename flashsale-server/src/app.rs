@@ -7,6 +7,7 @@ use flashsale_embedded::EmbeddedEngine;
 use poem::http::HeaderValue;
 use poem::{Endpoint, Response};
 
+use crate::dependency::Dependency;
 use crate::http::{Edge, document};
 use crate::metrics::Metrics;
 
@@ -19,7 +20,7 @@ use crate::metrics::Metrics;
 ///
 /// use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtTokenIssuer};
 /// use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, SystemClock};
-/// use flashsale_server::{Background, HttpConfig, Services};
+/// use flashsale_server::{Background, BackgroundConfig, HttpConfig, Services};
 ///
 /// let config = EmbeddedConfig::new("shop.db");
 /// let engine = EmbeddedEngine::open(config, Arc::new(SystemClock))?;
@@ -28,7 +29,7 @@ use crate::metrics::Metrics;
 /// let tokens = Arc::new(JwtTokenIssuer::new(JwtConfig::new([key]))?);
 ///
 /// let services = Arc::new(Services::embedded(&engine, hasher, tokens));
-/// let background = Background::start(&services).await?;
+/// let background = Background::start(&services, &BackgroundConfig::default()).await;
 /// let app = flashsale_server::app(services, &HttpConfig::default())?;
 /// // … serve `app`, then:
 /// background.stop(Duration::from_secs(1)).await;
@@ -45,9 +46,21 @@ pub struct Services {
     pub auth: AuthService,
     /// Counts requests, and what the engine reports if it is the engine's recorder.
     pub metrics: Metrics,
+    /// What `GET /ready` asks.
+    pub dependencies: Vec<Dependency>,
 }
 
 impl Services {
+    /// Those of an engine, with [`Dependency::of_engine`].
+    pub fn new(engine: EngineServices, auth: AuthService, metrics: Metrics) -> Self {
+        Self {
+            dependencies: Dependency::of_engine(&engine),
+            engine,
+            auth,
+            metrics,
+        }
+    }
+
     /// Those of the embedded engine.
     pub fn embedded(
         engine: &EmbeddedEngine,
@@ -55,16 +68,14 @@ impl Services {
         tokens: Arc<dyn TokenIssuer>,
     ) -> Self {
         let metrics = Metrics::default();
-        Self {
-            engine: engine.ports(Arc::new(metrics.clone())).services(),
-            auth: AuthService {
-                users: engine.users(),
-                hasher,
-                tokens,
-                clock: engine.clock(),
-            },
-            metrics,
-        }
+        let auth = AuthService {
+            users: engine.users(),
+            hasher,
+            tokens,
+            clock: engine.clock(),
+        };
+        let engine = engine.ports(Arc::new(metrics.clone())).services();
+        Self::new(engine, auth, metrics)
     }
 }
 
@@ -91,6 +102,9 @@ pub struct HttpConfig {
     /// The longest silence between two requests, and while an answer is not taken; 75 s by default.
     /// Longer ones end the connection, up to a quarter of the time late.
     pub idle_timeout: Duration,
+    /// Whether only the service routes are answered (`/health`, `/ready`, `/metrics` and the
+    /// documentation), as a process without an API does; not by default.
+    pub service_routes_only: bool,
 }
 
 impl Default for HttpConfig {
@@ -103,6 +117,7 @@ impl Default for HttpConfig {
             connections_max: 10_000,
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
+            service_routes_only: false,
         }
     }
 }

@@ -9,14 +9,15 @@ use tokio::time::{sleep, timeout};
 
 use crate::Services;
 
-use self::chores::{Decide, KeepSales, Mend};
+use self::chores::{Decide, Forward, KeepSales, Mend, RecordRefusals};
 
 mod chores;
 
 /// What runs beside the requests: keeps the catalogue fresh and the stock of every sale up to
-/// date, turns queued attempts into orders, and repairs what was left undone.
+/// date, takes attempts to the queue and refusals to the audit trail, turns queued attempts into
+/// orders, and repairs what was left undone.
 ///
-/// A fault is logged when it begins and when it ends, and is tried again after 0.1 to 5 s; nothing
+/// A fault is logged when it begins and when it ends, and is tried again after 0.1 to 1 s; nothing
 /// here ends the process. Dropping it stops everything at once, which loses nothing either.
 #[derive(Debug)]
 pub struct Background {
@@ -24,25 +25,68 @@ pub struct Background {
     tasks: JoinSet<()>,
 }
 
+/// Which parts of an engine run in a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// All of them.
+    #[default]
+    All,
+    /// What buyers need; workers run in other processes.
+    Api,
+    /// What turns attempts into orders and repairs what was left undone.
+    Worker,
+}
+
+/// What runs beside the requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackgroundConfig {
+    /// The parts that run here.
+    pub role: Role,
+    /// The group of workers that share the attempts; `flash-sale-worker-group` by default.
+    pub group: String,
+}
+
+impl Default for BackgroundConfig {
+    fn default() -> Self {
+        Self {
+            role: Role::All,
+            group: "flash-sale-worker-group".to_owned(),
+        }
+    }
+}
+
 impl Background {
-    /// Reads the sales, brings their stock up to date, and starts. A sale whose stock cannot be
-    /// brought up to date now is tried again and again; it keeps none of the others from selling.
-    ///
-    /// # Errors
-    /// If the sales cannot be read; nothing is left running.
-    pub async fn start(services: &Services) -> Result<Self, PortError> {
-        services.engine.catalogue.refresh().await?;
+    /// Reads the sales, brings their stock up to date, and starts. What cannot be done now is tried
+    /// again and again; a sale that is not ready keeps none of the others from selling.
+    pub async fn start(services: &Services, config: &BackgroundConfig) -> Self {
         let mut sales = KeepSales::new(services);
         if let Err(fault) = sales.step().await {
             let error = in_one_line(&fault);
             tracing::warn!(error, "not every sale is ready");
         }
         let stop = watch::Sender::new(false);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(run(sales, stop.subscribe()));
-        tasks.spawn(run(Decide::new(services), stop.subscribe()));
-        tasks.spawn(run(Mend::new(services), stop.subscribe()));
-        Ok(Self { stop, tasks })
+        let mut background = Self {
+            stop,
+            tasks: JoinSet::new(),
+        };
+        background.run(sales);
+        if config.role != Role::Api {
+            background.run(Decide::new(services, &config.group));
+            background.run(Mend::new(services));
+        }
+        if config.role != Role::Worker {
+            for _ in 0..Forward::AT_ONCE {
+                background.run(Forward::new(services));
+            }
+            if let Some(trail) = &services.engine.audit_trail {
+                background.run(RecordRefusals::new(trail));
+            }
+        }
+        background
+    }
+
+    fn run(&mut self, chore: impl Chore) {
+        self.tasks.spawn(run(chore, self.stop.subscribe()));
     }
 
     /// Lets every task finish what it is at, for `within` at most.
@@ -65,6 +109,11 @@ pub(super) trait Chore: Send + 'static {
 
     /// Does it.
     fn step(&mut self) -> impl Future<Output = Result<(), PortError>> + Send;
+
+    /// Does what must not be left undone when everything stops.
+    fn finish(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Why a chore is not getting on, as far as the log has to tell it apart.
@@ -75,13 +124,23 @@ enum Trouble {
 }
 
 async fn run<C: Chore>(mut chore: C, mut stop: watch::Receiver<bool>) {
+    {
+        let stopped = stop.wait_for(|stop| *stop);
+        tokio::pin!(stopped);
+        repeat(&mut chore, stopped).await;
+    }
+    chore.finish().await;
+}
+
+/// Does a chore again and again until `stopped`.
+async fn repeat<C: Chore, S: Future + Unpin>(chore: &mut C, mut stopped: S) {
     const BACKOFF_MIN: Duration = Duration::from_millis(100);
-    const BACKOFF_MAX: Duration = Duration::from_secs(5);
+    const BACKOFF_MAX: Duration = Duration::from_secs(1);
     let mut backoff = BACKOFF_MIN;
     let mut last: Option<Trouble> = None;
     loop {
         let waited = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = &mut stopped => return,
             waited = AssertUnwindSafe(chore.wait()).catch_unwind() => waited,
         };
         let done = match waited {
@@ -98,7 +157,7 @@ async fn run<C: Chore>(mut chore: C, mut stop: watch::Receiver<bool>) {
             backoff = BACKOFF_MIN;
         } else {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = &mut stopped => return,
                 () = sleep(backoff) => {}
             }
             backoff = BACKOFF_MAX.min(backoff * 2);

@@ -4,6 +4,9 @@
 mod audit;
 mod database;
 mod demo;
+#[cfg(feature = "distributed")]
+mod distributed;
+mod embedded;
 mod failure;
 mod logging;
 mod migrate;

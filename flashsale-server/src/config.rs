@@ -7,6 +7,8 @@ mod duration;
 mod listen;
 mod log;
 mod password;
+#[cfg(feature = "distributed")]
+mod queue;
 mod role;
 mod store;
 mod token;
@@ -15,8 +17,12 @@ pub(crate) use duration::duration_ms;
 pub(crate) use listen::{ListenArgs, ListenConfig};
 pub(crate) use log::{LogArgs, LogConfig, LogFormat};
 pub(crate) use password::{PasswordArgs, PasswordConfig};
+#[cfg(feature = "distributed")]
+pub(crate) use queue::{QueueArgs, QueueConfig};
 pub(crate) use role::RoleArgs;
-pub(crate) use store::{StoreArgs, StoreConfig};
+#[cfg(feature = "distributed")]
+pub(crate) use store::ServersConfig;
+pub(crate) use store::{FileConfig, StoreArgs, StoreConfig};
 pub(crate) use token::{Secret, TokenArgs, TokenConfig};
 
 /// A setting that cannot be used. Its text is one line.

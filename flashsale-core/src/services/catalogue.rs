@@ -57,6 +57,11 @@ impl Catalogue {
         self.repo.changed(seen).await
     }
 
+    /// Whether the repository has ever been read: before that, nothing is known to be missing.
+    pub fn is_loaded(&self) -> bool {
+        self.shown.load().refresh > 0
+    }
+
     /// One sale.
     pub fn get(&self, sale: SaleId) -> Option<Arc<Sale>> {
         self.shown.load().sales.get(&sale).cloned()

@@ -139,7 +139,12 @@ impl FlashSaleService {
     /// If the stock store fails. Repeating the call is safe in any case.
     pub async fn attempt(&self, user: &UserId, sale: SaleId) -> Result<AttemptOutcome, PortError> {
         let Some(sale) = self.ports.catalogue.get(sale) else {
-            return Ok(AttemptOutcome::UnknownSale);
+            return Ok(if self.ports.catalogue.is_loaded() {
+                AttemptOutcome::UnknownSale
+            } else {
+                self.ports.recorder.count(Metric::Unavailable, 1);
+                AttemptOutcome::Recovering
+            });
         };
         if sale.phase == Phase::Scheduled {
             // The stock store does not know it yet, so its clock cannot judge.

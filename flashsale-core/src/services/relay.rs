@@ -47,13 +47,29 @@ impl Relay {
         }
     }
 
-    /// Waits for attempts, hands a batch of one sale to the queue, and tells the stock store which
-    /// of them the queue has now. Several may run at the same time. Dropping it loses nothing.
+    /// Waits until attempts wait.
+    pub async fn ready(&self) {
+        std::future::poll_fn(|context| {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.attempts.is_empty() {
+                waiting.steps.push(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await
+    }
+
+    /// Hands a batch of one sale to the queue, and tells the stock store which of them the queue
+    /// has now; says how many were handed over. Several may run at the same time.
     ///
     /// # Errors
     /// If the queue or the stock store fails; the attempts are left to the outbox.
-    pub async fn step(&self) -> Result<(), PortError> {
-        let (sale, attempts) = self.next().await;
+    pub async fn step(&self) -> Result<usize, PortError> {
+        let Some((sale, attempts)) = self.next() else {
+            return Ok(0);
+        };
+        let count = attempts.len();
         let published = self.queue.publish(&attempts).await?;
         let logged: Vec<_> = attempts
             .into_iter()
@@ -61,26 +77,20 @@ impl Relay {
             .filter(|(_, published)| *published == Published::Logged)
             .map(|(attempt, _)| attempt)
             .collect();
-        if logged.is_empty() {
-            return Ok(());
+        if !logged.is_empty() {
+            self.stock.acknowledge(&sale, &logged).await?;
         }
-        self.stock.acknowledge(&sale, &logged).await
+        Ok(count)
     }
 
     /// The attempts that have waited longest, of one sale.
-    async fn next(&self) -> (SaleRef, Vec<Attempt>) {
-        std::future::poll_fn(|context| {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(sale) = waiting.attempts.front().map(|(sale, _)| *sale) else {
-                waiting.steps.push(context.waker().clone());
-                return Poll::Pending;
-            };
-            let attempts = &mut waiting.attempts;
-            let same = attempts.iter().take_while(|(other, _)| *other == sale);
-            let count = same.take(BATCH_MAX).count();
-            let batch = attempts.drain(..count).map(|(_, attempt)| attempt);
-            Poll::Ready((sale, batch.collect()))
-        })
-        .await
+    fn next(&self) -> Option<(SaleRef, Vec<Attempt>)> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempts = &mut waiting.attempts;
+        let sale = attempts.front().map(|(sale, _)| *sale)?;
+        let same = attempts.iter().take_while(|(other, _)| *other == sale);
+        let count = same.take(BATCH_MAX).count();
+        let batch = attempts.drain(..count).map(|(_, attempt)| attempt);
+        Some((sale, batch.collect()))
     }
 }

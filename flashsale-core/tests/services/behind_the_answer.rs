@@ -22,7 +22,9 @@ async fn with_a_relay_an_attempt_is_accepted_before_the_queue_has_it() {
         assert_eq!(acceptance.durability, Durability::Reserved);
     }
     assert_eq!(shop.memory_queue.published(), 0);
-    relay.step().await.unwrap();
+    relay.ready().await;
+    assert_eq!(relay.step().await.unwrap(), 2);
+    assert_eq!(relay.step().await.unwrap(), 0);
     assert_eq!(shop.memory_queue.published(), 2);
     let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
     assert_eq!((levels.reserved, levels.unlogged), (2, 0));
@@ -39,8 +41,10 @@ async fn a_relay_waits_for_attempts_of_sales_in_turn() {
     let relaying = tokio::spawn({
         let relay = relay.clone();
         async move {
-            for _ in 0..3 {
-                relay.step().await.unwrap();
+            let mut relayed = 0;
+            while relayed < 3 {
+                relay.ready().await;
+                relayed += relay.step().await.unwrap();
             }
         }
     });

@@ -3,7 +3,7 @@ use flashsale_core::domain::{
     SaleStatus,
 };
 use flashsale_core::ports::{CreateSaleOutcome, Metric};
-use flashsale_core::services::{AttemptOutcome, Durability, Standing};
+use flashsale_core::services::{AttemptOutcome, Catalogue, Durability, Standing};
 use flashsale_core::testing::SequentialIds;
 
 use crate::shop::{FAIL_AFTER, FAIL_BEFORE, START, Shop, WINDOW, lamps, user};
@@ -261,4 +261,15 @@ async fn a_sale_that_is_over_has_ended_also_when_the_store_has_let_it_go() {
     shop.clock.set(WINDOW.end);
     let over = shop.attempt("ann", sale.id).await;
     assert_eq!(over, AttemptOutcome::Ended);
+}
+
+#[tokio::test]
+async fn no_sale_is_unknown_before_the_repository_was_read() {
+    let (mut shop, sale) = Shop::selling(3).await;
+    shop.catalogue = std::sync::Arc::new(Catalogue::new(shop.sales.clone()));
+    let outcome = shop.attempt("ann", sale.id).await;
+    assert_eq!(outcome, AttemptOutcome::Recovering);
+    shop.catalogue.refresh().await.unwrap();
+    let unknown = shop.attempt("ann", SaleId::new(99).unwrap()).await;
+    assert_eq!(unknown, AttemptOutcome::UnknownSale);
 }

@@ -3,8 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::domain::{Epoch, Phase, Sale, SaleId};
-use flashsale_core::ports::{AttemptQueue, AttemptReader, Clock, Revision};
-use flashsale_core::services::{Catalogue, Readiness, Repair, SaleService, Worker};
+use flashsale_core::ports::{AttemptQueue, AttemptReader, BATCH_MAX, Clock, Revision};
+use flashsale_core::services::{
+    AuditTrail, Catalogue, Readiness, Relay, Repair, SaleService, Worker,
+};
 use flashsale_core::{ErrorKind, PortError};
 use tokio::time::{sleep, timeout};
 
@@ -97,16 +99,16 @@ pub(super) struct Decide {
     /// Nothing before the first step and after a fault that it did not survive: what it had not
     /// committed is delivered again to its successor.
     reader: Option<Box<dyn AttemptReader>>,
+    group: String,
 }
 
 impl Decide {
-    /// The group of workers that share the attempts.
-    const GROUP: &'static str = "flash-sale-worker-group";
     /// How long a step waits for attempts; a stop waits as long.
     const WAIT_MS: u64 = 200;
 
-    pub(super) fn new(services: &Services) -> Self {
+    pub(super) fn new(services: &Services, group: &str) -> Self {
         Self {
+            group: group.to_owned(),
             worker: services.engine.worker.clone(),
             queue: Arc::clone(&services.engine.repair.queue),
             reader: None,
@@ -124,7 +126,7 @@ impl Chore for Decide {
     async fn step(&mut self) -> Result<(), PortError> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => self.queue.subscribe(Self::GROUP).await?,
+            None => self.queue.subscribe(&self.group).await?,
         };
         let step = match self.worker.step(&mut *reader, Self::WAIT_MS).await {
             Ok(step) => step,
@@ -147,6 +149,81 @@ impl Chore for Decide {
             );
         }
         step.unsettled.map_or(Ok(()), Err)
+    }
+}
+
+/// Takes attempts to the queue whose buyers were answered before it had them.
+#[derive(Debug)]
+pub(super) struct Forward {
+    relay: Relay,
+}
+
+impl Forward {
+    /// How many batches may be on their way at the same time.
+    pub(super) const AT_ONCE: usize = 2;
+
+    pub(super) fn new(services: &Services) -> Self {
+        Self {
+            relay: services.engine.relay.clone(),
+        }
+    }
+}
+
+impl Chore for Forward {
+    const NAME: &'static str = "forward attempts";
+
+    async fn wait(&mut self) -> Result<(), PortError> {
+        self.relay.ready().await;
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<(), PortError> {
+        self.relay.step().await.map(|_| ())
+    }
+
+    async fn finish(&mut self) {
+        while matches!(self.relay.step().await, Ok(1..)) {}
+    }
+}
+
+/// Takes refusals to the audit trail.
+#[derive(Debug)]
+pub(super) struct RecordRefusals {
+    trail: Arc<AuditTrail>,
+}
+
+impl RecordRefusals {
+    /// The pause between two rounds.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    pub(super) fn new(trail: &Arc<AuditTrail>) -> Self {
+        Self {
+            trail: Arc::clone(trail),
+        }
+    }
+}
+
+impl Chore for RecordRefusals {
+    const NAME: &'static str = "record refusals";
+
+    async fn wait(&mut self) -> Result<(), PortError> {
+        sleep(Self::PAUSE).await;
+        Ok(())
+    }
+
+    /// What comes meanwhile is left to the next round, so that a crowd of refused users keeps
+    /// nobody's database busy all the time.
+    async fn step(&mut self) -> Result<(), PortError> {
+        for _ in 0..AuditTrail::WAITING_MAX.div_ceil(BATCH_MAX) {
+            if self.trail.step().await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) {
+        let _ = self.step().await;
     }
 }
 

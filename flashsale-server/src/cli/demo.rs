@@ -11,12 +11,12 @@ use flashsale_embedded::SystemClock;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use super::database::{self, OpenFailure};
+use super::embedded::{self, OpenFailure};
 use super::server::{self, Server};
 use super::shutdown::Shutdown;
-use super::{Failure, logging, print};
+use super::{Failure, database, logging, print};
 use crate::config::{
-    ListenArgs, ListenConfig, LogArgs, PasswordConfig, Secret, StoreConfig, TokenConfig,
+    FileConfig, ListenArgs, ListenConfig, LogArgs, PasswordConfig, Secret, TokenConfig,
 };
 use crate::control::{NewSaleWish, NewUserWish, Operations, Reply, Request, SaleLine};
 
@@ -66,19 +66,19 @@ async fn serve(
     listen: ListenConfig,
     shutdown: Shutdown,
 ) -> Result<(), Failure> {
-    let store = StoreConfig {
+    let store = FileConfig {
         file: folder.path().join("demo.db"),
     };
     let token = TokenConfig {
         secret: random_secret()?,
         expires_in_s: 86_400,
     };
-    let engine = database::open(&store).map_err(|failure| match failure {
+    let engine = embedded::open(&store).map_err(|failure| match failure {
         OpenFailure::InUse(in_use) => Failure::failed(in_use),
         OpenFailure::Other(failure) => failure,
     })?;
     let password = PasswordConfig::default();
-    let server = Server::new(&engine, store.file.clone(), &token, password)?;
+    let server = Server::embedded(&engine, &store.file, Some(&token), password)?;
     let sale = furnish(&server.operations()).await?;
     let mut text = String::new();
     let port = listener
@@ -97,7 +97,7 @@ async fn serve(
         let _ = print(&text);
     };
     server
-        .run(listener, listen.cors_origins, shutdown, ready)
+        .run(listener, listen.cors_origins, shutdown, None, ready)
         .await
 }
 

@@ -1,17 +1,33 @@
-use super::{CommonArgs, Failure, database, logging, print};
+#[cfg(feature = "distributed")]
+use super::distributed;
+use super::embedded::{self, OpenFailure};
+use super::{CommonArgs, Failure, logging, print};
+use crate::config::{FileConfig, StoreConfig};
 use crate::control::{ControlAddress, Reply, Request, ask};
 
-/// `migrate`: opening the database brings it up to date.
+/// `migrate`
 pub(super) async fn run(args: CommonArgs) -> Result<(), Failure> {
     let store = args.store.validate()?;
     logging::start(args.log.validate()?, "warn");
+    match store {
+        StoreConfig::File(file) => migrate_file(&file).await,
+        #[cfg(feature = "distributed")]
+        StoreConfig::Servers(servers) => {
+            distributed::migrate(&servers).await?;
+            print("the database is up to date")
+        }
+    }
+}
+
+/// Opening the database brings it up to date.
+async fn migrate_file(store: &FileConfig) -> Result<(), Failure> {
     let file = store.file.display();
-    match database::open(&store) {
+    match embedded::open(store) {
         Ok(engine) => {
             drop(engine);
             print(&format!("{file} is up to date"))
         }
-        Err(database::OpenFailure::InUse(in_use)) => {
+        Err(OpenFailure::InUse(in_use)) => {
             let address = ControlAddress::of(&store.file);
             match ask(&address, &Request::Ping).await {
                 Ok(Reply::Pong) => print(&format!(
@@ -21,6 +37,6 @@ pub(super) async fn run(args: CommonArgs) -> Result<(), Failure> {
                 Ok(_) | Err(_) => Err(Failure::failed(in_use)),
             }
         }
-        Err(database::OpenFailure::Other(failure)) => Err(failure),
+        Err(OpenFailure::Other(failure)) => Err(failure),
     }
 }

@@ -1,15 +1,14 @@
-use std::time::Duration;
-
 use clap::Args;
-use flashsale_embedded::EmbeddedEngine;
-use tokio::time::{Instant, sleep};
+use flashsale_server::Role;
 
-use super::database::{self, OpenFailure};
+#[cfg(feature = "distributed")]
+use super::distributed;
 use super::server::{self, Server};
 use super::shutdown::Shutdown;
-use super::{CommonArgs, Failure, logging};
+use super::{CommonArgs, Failure, embedded, logging};
+#[cfg(feature = "distributed")]
+use crate::config::QueueArgs;
 use crate::config::{ListenArgs, PasswordArgs, RoleArgs, StoreConfig, TokenArgs};
-use crate::control::{ControlAddress, Reply, Request, ask, canonical};
 
 /// `serve`
 #[derive(Debug, Args)]
@@ -26,6 +25,10 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     role: RoleArgs,
 
+    #[cfg(feature = "distributed")]
+    #[command(flatten)]
+    queue: QueueArgs,
+
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -35,39 +38,40 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let log = args.common.log.validate()?;
     let store = args.common.store.validate()?;
     let listen = args.listen.validate()?;
-    let token = args.token.validate()?;
+    let role = args.role.validate(&store)?;
     let password = args.password.validate()?;
-    args.role.validate()?;
+    // A worker logs nobody in.
+    let token = match role {
+        Role::Worker => None,
+        Role::All | Role::Api => Some(args.token.validate()?),
+    };
+    #[cfg(feature = "distributed")]
+    let queue = match store {
+        StoreConfig::File(_) => None,
+        StoreConfig::Servers(_) => Some(args.queue.validate()?),
+    };
     logging::start(log, "info");
 
     let shutdown = Shutdown::listen()?;
     let listener = server::bind(&listen).await?;
-    let engine = open(&store).await?;
-    let file = canonical(&store.file);
-    let server = Server::new(&engine, file.clone(), &token, password)?;
     let url = server::base_url(&listener)?;
-    let ready = || tracing::info!(url, database = %file.display(), "serving");
-    server
-        .run(listener, listen.cors_origins, shutdown, ready)
-        .await
-}
-
-/// Opens the database. A command that has it open for a moment is waited for; another server is
-/// not.
-async fn open(store: &StoreConfig) -> Result<EmbeddedEngine, Failure> {
-    const COMMAND_WAIT: Duration = Duration::from_secs(2);
-    let deadline = Instant::now() + COMMAND_WAIT;
-    let address = ControlAddress::of(&store.file);
-    loop {
-        let in_use = match database::open(store) {
-            Ok(engine) => return Ok(engine),
-            Err(OpenFailure::InUse(in_use)) => in_use,
-            Err(OpenFailure::Other(failure)) => return Err(failure),
-        };
-        let server = matches!(ask(&address, &Request::Ping).await, Ok(Reply::Pong));
-        if server || Instant::now() >= deadline {
-            return Err(Failure::failed(in_use));
+    let (server, startup) = match &store {
+        StoreConfig::File(file) => {
+            let engine = embedded::open_to_serve(file).await?;
+            let token = token.as_ref();
+            let server = Server::embedded(&engine, &file.file, token, password)?;
+            (server, None)
         }
-        sleep(Duration::from_millis(50)).await;
-    }
+        #[cfg(feature = "distributed")]
+        StoreConfig::Servers(servers) => {
+            let queue = queue.as_ref().expect("checked for servers above");
+            let stack = distributed::stack(servers, queue)?;
+            let server = distributed::server(&stack, token.as_ref(), password, role, &queue.group)?;
+            (server, Some(distributed::startup(stack)))
+        }
+    };
+    let ready = || tracing::info!(url, ?role, "serving");
+    server
+        .run(listener, listen.cors_origins, shutdown, startup, ready)
+        .await
 }

@@ -1,21 +1,23 @@
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtTokenIssuer};
+use flashsale_auth::{JwtConfig, JwtKey, JwtTokenIssuer};
+use flashsale_core::ports::TokenIssuer;
 use flashsale_embedded::EmbeddedEngine;
-use flashsale_server::{Background, HttpConfig, Services};
+use flashsale_server::{Background, BackgroundConfig, HttpConfig, Role, Services};
+use futures_util::future::BoxFuture;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::Failure;
 use super::shutdown::Shutdown;
+use super::{Failure, database};
 use crate::config::{ListenConfig, PasswordConfig, SettingError, TokenConfig};
-use crate::control::{ControlAddress, ControlSocket, Operations};
+use crate::control::{ControlAddress, ControlSocket, Operations, canonical};
 
 /// How long requests that were accepted may take after a signal; with the other two waits it stays
 /// below the 10 s in which the process has to leave.
@@ -23,38 +25,55 @@ const REQUEST_GRACE: Duration = Duration::from_secs(7);
 const BACKGROUND_GRACE: Duration = Duration::from_secs(1);
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
 
-/// A server over an open database.
+/// A server over an engine.
 #[derive(Debug)]
 pub(super) struct Server {
-    services: Arc<Services>,
-    file: PathBuf,
+    pub(super) services: Arc<Services>,
+    /// What runs beside the requests.
+    pub(super) background: BackgroundConfig,
+    /// The database file, if there is one, for commands from other processes.
+    pub(super) file: Option<PathBuf>,
+}
+
+/// What a server does besides serving while the services that it depends on come up.
+pub(super) struct Startup {
+    /// Has to succeed before anything runs beside the requests.
+    pub(super) first: BoxFuture<'static, Result<(), Failure>>,
+    /// Goes on meanwhile. If it fails, the server stops.
+    pub(super) beside: BoxFuture<'static, Result<(), Failure>>,
+    /// Comes last of all.
+    pub(super) last: BoxFuture<'static, ()>,
+}
+
+/// Issues and verifies the tokens of these settings; without any, knows nobody.
+pub(super) fn tokens(token: Option<&TokenConfig>) -> Result<Arc<dyn TokenIssuer>, Failure> {
+    let Some(token) = token else {
+        return Ok(Arc::new(database::NoTokens));
+    };
+    let tokens = JwtTokenIssuer::new(JwtConfig {
+        expires_in_s: token.expires_in_s,
+        ..JwtConfig::new([JwtKey::hs256("1", token.secret.reveal())])
+    });
+    match tokens {
+        Ok(tokens) => Ok(Arc::new(tokens)),
+        Err(error) => Err(Failure::failed(error.to_string())),
+    }
 }
 
 impl Server {
-    /// Wires it.
-    pub(super) fn new(
+    /// Over an embedded engine.
+    pub(super) fn embedded(
         engine: &EmbeddedEngine,
-        file: PathBuf,
-        token: &TokenConfig,
+        file: &Path,
+        token: Option<&TokenConfig>,
         password: PasswordConfig,
     ) -> Result<Self, Failure> {
-        let hasher = BcryptPasswordHasher::new(BcryptConfig {
-            cost: password.bcrypt_cost,
-            ..BcryptConfig::default()
-        });
-        let tokens = JwtTokenIssuer::new(JwtConfig {
-            expires_in_s: token.expires_in_s,
-            ..JwtConfig::new([JwtKey::hs256("1", token.secret.reveal())])
-        });
-        let wrong = |error: flashsale_auth::ConfigError| Failure::failed(error.to_string());
-        let services = Services::embedded(
-            engine,
-            Arc::new(hasher.map_err(wrong)?),
-            Arc::new(tokens.map_err(wrong)?),
-        );
+        let hasher = database::hasher(Some(password))?;
+        let services = Services::embedded(engine, hasher, tokens(token)?);
         Ok(Self {
             services: Arc::new(services),
-            file,
+            background: BackgroundConfig::default(),
+            file: Some(canonical(file)),
         })
     }
 
@@ -65,29 +84,27 @@ impl Server {
 
     /// Serves until the operator wishes otherwise, then finishes what was accepted.
     ///
-    /// `ready` is called when everything works; requests that come earlier wait.
+    /// `ready` is called when everything works. Without a startup, requests that come earlier wait;
+    /// with one they are answered, as far as that can be done.
     pub(super) async fn run(
         self,
         listener: TcpListener,
         cors_origins: Vec<String>,
         mut shutdown: Shutdown,
+        startup: Option<Startup>,
         ready: impl FnOnce(),
     ) -> Result<(), Failure> {
         let default = HttpConfig::default();
         let http = HttpConfig {
             cors_origins,
             connections_max: default.connections_max.min(sockets_max()),
+            service_routes_only: self.background.role == Role::Worker,
             ..default
         };
         let app = flashsale_server::app(Arc::clone(&self.services), &http)
             .map_err(|error| Failure::failed(error.to_string()))?;
-        let background = Background::start(&self.services)
-            .await
-            .map_err(|error| Failure::failed(format!("the sales cannot be made ready: {error}")))?;
         let stop = watch::Sender::new(false);
         let control = self.listen_to_commands(stop.subscribe());
-        ready();
-
         let wished = async move {
             let signal = shutdown.wished().await;
             tracing::info!(
@@ -95,14 +112,49 @@ impl Server {
                 "stopping: no new requests, finishing those accepted"
             );
         };
-        let served = flashsale_server::serve(listener, app, &http, wished, REQUEST_GRACE).await;
+        let serving = flashsale_server::serve(listener, app, &http, wished, REQUEST_GRACE);
+        let serving = async {
+            let served = serving.await;
+            served.map_err(|error| Failure::failed(format!("serving failed: {error}")))
+        };
+        let mut background = None;
+        let (served, last) = match startup {
+            None => {
+                background = Some(Background::start(&self.services, &self.background).await);
+                ready();
+                (serving.await, None)
+            }
+            Some(Startup {
+                first,
+                beside,
+                last,
+            }) => {
+                let starting = async {
+                    first.await?;
+                    background = Some(Background::start(&self.services, &self.background).await);
+                    beside.await?;
+                    ready();
+                    std::future::pending().await
+                };
+                let served = tokio::select! {
+                    served = serving => served,
+                    failed = starting => failed,
+                };
+                (served, Some(last))
+            }
+        };
         // Commands are answered as long as the database is in our hands.
         stop.send_replace(true);
-        background.stop(BACKGROUND_GRACE).await;
+        if let Some(background) = background {
+            background.stop(BACKGROUND_GRACE).await;
+        }
+        if let Some(last) = last {
+            last.await;
+        }
         if let Some(control) = control {
             let _ = timeout(CONTROL_GRACE, control).await;
         }
-        served.map_err(|error| Failure::failed(format!("serving failed: {error}")))?;
+        served?;
         tracing::info!("stopped");
         Ok(())
     }
@@ -112,7 +164,7 @@ impl Server {
         &self,
         mut stop: watch::Receiver<bool>,
     ) -> Option<tokio::task::JoinHandle<()>> {
-        let address = ControlAddress::of(&self.file);
+        let address = ControlAddress::of(self.file.as_deref()?);
         match ControlSocket::bind(&address) {
             Ok(socket) => {
                 tracing::debug!(path = %socket.path().display(), "listening to commands");

@@ -1,4 +1,6 @@
-use super::{SettingError, given};
+use flashsale_server::Role;
+
+use super::{SettingError, StoreConfig, given};
 
 /// Which parts of the engine run in this process.
 #[derive(Clone, Debug, clap::Args)]
@@ -10,17 +12,27 @@ pub(crate) struct RoleArgs {
 }
 
 impl RoleArgs {
-    /// Accepts what the embedded engine can do.
-    pub(crate) fn validate(&self) -> Result<(), SettingError> {
-        let refuse = |role, allowed| Err(SettingError::value("ROLE", role, allowed));
-        match given(self.role.as_deref()) {
-            None | Some("all") => Ok(()),
-            Some(role @ ("api" | "worker")) => refuse(
-                role,
+    /// Accepts what the engine of the store can do.
+    pub(crate) fn validate(&self, store: &StoreConfig) -> Result<Role, SettingError> {
+        #[cfg_attr(not(feature = "distributed"), expect(unused_variables))]
+        let (text, role) = match given(self.role.as_deref()) {
+            None | Some("all") => return Ok(Role::All),
+            Some(text @ "api") => (text, Role::Api),
+            Some(text @ "worker") => (text, Role::Worker),
+            Some(text) => {
+                let allowed = "must be all, api or worker";
+                return Err(SettingError::value("ROLE", text, allowed));
+            }
+        };
+        match store {
+            StoreConfig::File(_) => Err(SettingError::value(
+                "ROLE",
+                text,
                 "contradicts DATABASE_URL: an sqlite: database is served by one process, \
                  API and worker together (all)",
-            ),
-            Some(role) => refuse(role, "must be all, api or worker"),
+            )),
+            #[cfg(feature = "distributed")]
+            StoreConfig::Servers(_) => Ok(role),
         }
     }
 }

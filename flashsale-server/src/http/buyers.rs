@@ -125,7 +125,11 @@ impl From<OrderStatus> for ResultStatus {
 /// `GET /api/flash-sale/status`.
 pub(super) fn sale_status(services: &Services) -> Result<Response, Failure> {
     let featured = services.engine.flash_sale.featured();
-    let (sale, status, now) = featured.ok_or(Code::NoSale)?;
+    let (sale, status, now) = featured.ok_or(if services.engine.catalogue.is_loaded() {
+        Code::NoSale
+    } else {
+        Code::Unavailable
+    })?;
     let data = SaleData {
         id: sale.id.get(),
         status: match status {

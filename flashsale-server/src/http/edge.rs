@@ -27,6 +27,7 @@ pub(crate) struct Edge {
     body: BodyLimits,
     cors: Option<Cors>,
     request_ids: RequestIds,
+    service_routes_only: bool,
 }
 
 impl Edge {
@@ -41,6 +42,7 @@ impl Edge {
             },
             cors: Cors::new(&config.cors_origins),
             request_ids: RequestIds::new(),
+            service_routes_only: config.service_routes_only,
         }
     }
 
@@ -114,7 +116,10 @@ impl Endpoint for Edge {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let start = Instant::now();
-        let matched = Route::of(request.uri().path());
+        let mut matched = Route::of(request.uri().path());
+        if self.service_routes_only && matched.route.is_api() {
+            matched.route = Route::Unmatched;
+        }
         let method = request.method().clone();
         let request_id = self.request_ids.of(request.headers());
         let cors = self.cors.as_ref();

@@ -106,6 +106,21 @@ impl Route {
         text.parse::<SaleId>().ok().map(SaleId::get)
     }
 
+    /// Whether the route serves buyers, rather than operators.
+    pub(super) const fn is_api(self) -> bool {
+        match self {
+            Self::Register | Self::Login | Self::SaleStatus | Self::Attempt | Self::OrderStatus => {
+                true
+            }
+            Self::Health
+            | Self::Ready
+            | Self::Metrics
+            | Self::ApiDocs
+            | Self::OpenApi
+            | Self::Unmatched => false,
+        }
+    }
+
     /// The `Allow` header of the route; nothing if the path does not exist.
     pub(super) const fn allow(self) -> Option<&'static str> {
         match self {

@@ -3,15 +3,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flashsale_core::PortError;
-use flashsale_core::domain::{AttemptId, SaleId};
+use futures_util::future::join_all;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::app::Services;
+use crate::dependency::Dependency;
 
 use super::document;
 use super::failure::{Code, Failure};
@@ -32,11 +31,20 @@ enum Fine {
     Ok,
 }
 
-/// All dependencies answer.
+/// Everything answers that this process is of no use without.
 #[derive(Object, Serialize)]
 pub(super) struct ReadyAnswer {
-    status: Fine,
+    status: Readiness,
     checks: BTreeMap<String, Check>,
+}
+
+/// `degraded` if something does not answer that this process can do without for a while.
+#[derive(Enum, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[oai(rename_all = "lowercase")]
+enum Readiness {
+    Ok,
+    Degraded,
 }
 
 /// Whether a dependency answers.
@@ -68,25 +76,23 @@ pub(super) fn health(services: &Services) -> Result<Response, Failure> {
 
 /// `GET /ready`.
 pub(super) async fn ready(services: &Services, timeout: Duration) -> Result<Response, Failure> {
-    let nobody = AttemptId::from_uuid(Uuid::nil());
-    let any_order = [nobody];
-    let first_sale = SaleId::new(1).map_err(|_| Code::Internal)?;
-    let (stock, orders, sales) = tokio::join!(
-        check("stock", timeout, services.engine.flash_sale.ping()),
-        check(
-            "orders",
-            timeout,
-            services.engine.auditor.orders.find(&any_order)
-        ),
-        check(
-            "sales",
-            timeout,
-            services.engine.auditor.sales.find(first_sale)
-        ),
-    );
-    let checks: BTreeMap<_, _> = [stock, orders, sales].into_iter().collect();
-    if checks.values().all(|check| *check == Check::Up) {
-        let status = Fine::Ok;
+    let asked = services.dependencies.iter();
+    let asked = asked.map(|dependency| check(dependency, timeout));
+    let answers = join_all(asked).await;
+    let down = |needed_only: bool| {
+        let all = services.dependencies.iter().zip(&answers);
+        all.into_iter()
+            .any(|(dependency, check)| *check == Check::Down && (dependency.needed || !needed_only))
+    };
+    let (unusable, degraded) = (down(true), down(false));
+    let names = services.dependencies.iter().map(|d| d.name.to_owned());
+    let checks: BTreeMap<_, _> = names.zip(answers).collect();
+    if !unusable {
+        let status = if degraded {
+            Readiness::Degraded
+        } else {
+            Readiness::Ok
+        };
         return answer(StatusCode::OK, &ReadyAnswer { status, checks });
     }
     let not_ready = NotReady {
@@ -104,13 +110,10 @@ pub(super) async fn ready(services: &Services, timeout: Duration) -> Result<Resp
     Ok(response)
 }
 
-async fn check<T>(
-    name: &'static str,
-    timeout: Duration,
-    question: impl Future<Output = Result<T, PortError>>,
-) -> (String, Check) {
-    let check = match tokio::time::timeout(timeout, question).await {
-        Ok(Ok(_)) => Check::Up,
+async fn check(dependency: &Dependency, timeout: Duration) -> Check {
+    let name = dependency.name;
+    match tokio::time::timeout(timeout, dependency.health.check()).await {
+        Ok(Ok(())) => Check::Up,
         Ok(Err(error)) => {
             tracing::warn!(dependency = name, error = %error, "dependency is down");
             Check::Down
@@ -119,8 +122,7 @@ async fn check<T>(
             tracing::warn!(dependency = name, "dependency does not answer in time");
             Check::Down
         }
-    };
-    (name.to_owned(), check)
+    }
 }
 
 /// `GET /metrics`.

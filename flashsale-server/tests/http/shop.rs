@@ -56,16 +56,14 @@ impl Shop {
             ids: Arc::new(SequentialIds::default()),
             recorder: Arc::new(metrics.clone()),
         };
-        let services = Services {
-            engine: ports.services(),
-            auth: AuthService {
-                users: Arc::new(MemoryUserRepo::new(database)),
-                hasher: hasher.clone(),
-                tokens: Arc::new(MemoryTokenIssuer::default()),
-                clock: clock.clone(),
-            },
-            metrics,
+        let auth = AuthService {
+            users: Arc::new(MemoryUserRepo::new(database)),
+            hasher: hasher.clone(),
+            tokens: Arc::new(MemoryTokenIssuer::default()),
+            clock: clock.clone(),
         };
+        let services = Services::new(ports.services(), auth, metrics);
+        services.engine.catalogue.refresh().await.unwrap();
         let reader = queue.subscribe("workers").await.unwrap();
         let worker = services.engine.worker.clone();
         Self {

@@ -1,0 +1,219 @@
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flashsale_core::domain::Attempt;
+use flashsale_core::ports::{AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published};
+use flashsale_core::services::{AuthService, EnginePorts};
+use flashsale_core::{ErrorKind, PortError};
+use flashsale_embedded::{SystemClock, UuidV7};
+use flashsale_kafka::KafkaConfig;
+use flashsale_postgres::{PostgresConfig, PostgresDatabase};
+use flashsale_redis::{RedisConfig, RedisStockStore};
+use flashsale_server::{
+    BackgroundConfig, Distributed, DistributedConfig, DistributedInvalid, Metrics, Role, Services,
+};
+use tokio::time::{Instant, sleep};
+
+use super::server::{Server, Startup, tokens};
+use super::{Failure, database};
+use crate::config::{PasswordConfig, QueueConfig, ServersConfig, TokenConfig};
+use crate::control::{Operations, Reply, Request};
+
+/// How long a command waits for a server that does not answer yet.
+const COMMAND_WAIT: Duration = Duration::from_secs(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How often a server that is waited for is mentioned in the log.
+const REMIND: Duration = Duration::from_secs(5);
+/// How long the queue may take at the end.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// The engine of these settings.
+pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Distributed, Failure> {
+    let kafka = KafkaConfig {
+        topic: queue.topic.clone(),
+        ..KafkaConfig::new(&queue.brokers)
+    };
+    let config = DistributedConfig {
+        postgres: PostgresConfig::new(servers.database_url.reveal()),
+        redis: RedisConfig::new(servers.redis_url()?.reveal()),
+        kafka,
+        accept_after: queue.accept_after,
+    };
+    Distributed::new(config).map_err(|error| match error {
+        DistributedInvalid::Postgres(error) => setting("DATABASE_URL", &error),
+        DistributedInvalid::Redis(error) => setting("REDIS_URL", &error),
+        DistributedInvalid::Kafka(error) => setting("KAFKA_BROKERS", &error),
+    })
+}
+
+/// A server over the engine. Without a token configuration it knows nobody.
+pub(super) fn server(
+    stack: &Distributed,
+    token: Option<&TokenConfig>,
+    password: PasswordConfig,
+    role: Role,
+    group: &str,
+) -> Result<Server, Failure> {
+    let tokens = tokens(token)?;
+    let hasher = database::hasher(Some(password))?;
+    Ok(Server {
+        services: Arc::new(stack.services(hasher, tokens, role)),
+        background: BackgroundConfig {
+            role,
+            group: group.to_owned(),
+        },
+        file: None,
+    })
+}
+
+/// Waits for each of the servers, however long that takes, and stops at once if one of them cannot
+/// be used as it is.
+pub(super) fn startup(stack: Distributed) -> Startup {
+    let (first, beside, last) = (stack.clone(), stack.clone(), stack);
+    Startup {
+        first: Box::pin(async move {
+            wait_for("DATABASE_URL", None, || first.migrate()).await?;
+            wait_for("DATABASE_URL", None, || first.database().check()).await
+        }),
+        beside: Box::pin(async move {
+            let stock = wait_for("REDIS_URL", None, || beside.stock().check());
+            let queue = wait_for("KAFKA_BROKERS", None, || beside.queue().check());
+            // The queue may be away for long; that keeps nobody from buying.
+            tokio::try_join!(stock, queue).map(|_| ())
+        }),
+        last: Box::pin(async move { last.close(CLOSE_GRACE).await }),
+    }
+}
+
+/// Brings the database up to date.
+pub(super) async fn migrate(servers: &ServersConfig) -> Result<(), Failure> {
+    let database = database_of(servers)?;
+    let deadline = Some(Instant::now() + COMMAND_WAIT);
+    wait_for("DATABASE_URL", deadline, || database.migrate()).await?;
+    wait_for("DATABASE_URL", deadline, || database.check()).await
+}
+
+/// Carries a request out. The servers that serve buyers hear of it from the database.
+pub(super) async fn perform(
+    servers: &ServersConfig,
+    password: Option<PasswordConfig>,
+    request: Request,
+) -> Result<Reply, Failure> {
+    let database = database_of(servers)?;
+    // Users are in the database alone.
+    let redis = match request {
+        Request::UserCreate(_) => RedisConfig::new("redis://127.0.0.1"),
+        _ => RedisConfig::new(servers.redis_url()?.reveal()),
+    };
+    let stock = RedisStockStore::new(redis).map_err(|error| setting("REDIS_URL", &error))?;
+    let deadline = Some(Instant::now() + COMMAND_WAIT);
+    wait_for("DATABASE_URL", deadline, || database.migrate()).await?;
+    wait_for("DATABASE_URL", deadline, || database.check()).await?;
+    let hasher = database::hasher(password)?;
+    let services = services(&database, Arc::new(stock), hasher);
+    Ok(Operations::new(&services).perform(request).await)
+}
+
+fn services(
+    database: &PostgresDatabase,
+    stock: Arc<RedisStockStore>,
+    hasher: Arc<dyn PasswordHasher>,
+) -> Services {
+    let metrics = Metrics::new();
+    let ports = EnginePorts {
+        stock,
+        queue: Arc::new(NoQueue),
+        orders: Arc::new(database.orders()),
+        sales: Arc::new(database.sales()),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(UuidV7),
+        recorder: Arc::new(metrics.clone()),
+    };
+    let auth = AuthService {
+        users: Arc::new(database.users()),
+        hasher,
+        tokens: Arc::new(database::NoTokens),
+        clock: Arc::new(SystemClock),
+    };
+    Services::new(ports.services(), auth, metrics)
+}
+
+fn database_of(servers: &ServersConfig) -> Result<PostgresDatabase, Failure> {
+    let config = PostgresConfig {
+        // A command does one thing after the other.
+        connections_max: 2,
+        ..PostgresConfig::new(servers.database_url.reveal())
+    };
+    PostgresDatabase::new(config).map_err(|error| setting("DATABASE_URL", &error))
+}
+
+/// Tries until it works; gives up at the deadline, or at once if trying again is of no use.
+async fn wait_for<F>(
+    name: &'static str,
+    deadline: Option<Instant>,
+    attempt: impl Fn() -> F,
+) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), PortError>>,
+{
+    let mut remind_at = Instant::now();
+    loop {
+        let fault = match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(fault) => fault,
+        };
+        let now = Instant::now();
+        if !fault.kind().is_transient() || deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(setting(name, &Cause(&fault)));
+        }
+        if now >= remind_at && deadline.is_none() {
+            let error = Cause(&fault).to_string();
+            tracing::warn!(setting = name, error, "waiting for a server");
+            remind_at = now + REMIND;
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
+fn setting(name: &str, error: &dyn std::fmt::Display) -> Failure {
+    Failure::failed(format!("{name}: {error}"))
+}
+
+/// What is behind a fault, in one line.
+struct Cause<'a>(&'a PortError);
+
+impl std::fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut next = match (self.0.kind(), self.0.source()) {
+            // The source says it all.
+            (ErrorKind::Misconfigured, Some(source)) => source,
+            _ => self.0,
+        };
+        write!(f, "{next}")?;
+        while let Some(source) = next.source() {
+            write!(f, ": {source}")?;
+            next = source;
+        }
+        Ok(())
+    }
+}
+
+/// For commands, which take no attempts.
+#[derive(Debug)]
+struct NoQueue;
+
+#[async_trait::async_trait]
+impl AttemptQueue for NoQueue {
+    async fn publish(&self, attempts: &[Attempt]) -> Result<Vec<Published>, PortError> {
+        Ok(vec![Published::Unconfirmed; attempts.len()])
+    }
+
+    async fn subscribe(&self, _: &str) -> Result<Box<dyn AttemptReader>, PortError> {
+        Err(PortError::new(
+            ErrorKind::Misconfigured,
+            "command",
+            "subscribe",
+        ))
+    }
+}

@@ -1,0 +1,90 @@
+use flashsale_core::services::AcceptAfter;
+
+use super::{SettingError, given};
+
+/// The attempt queue of the distributed engine.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct QueueArgs {
+    /// Kafka, for a postgres: database: HOST:PORT, several separated by commas
+    #[arg(
+        long,
+        env = "KAFKA_BROKERS",
+        hide_env_values = true,
+        value_name = "BROKERS"
+    )]
+    kafka_brokers: Option<String>,
+
+    /// Topic of the attempts [default: flashsale.attempts]
+    #[arg(
+        long,
+        env = "KAFKA_TOPIC_FLASH_SALE_ATTEMPTS",
+        hide_env_values = true,
+        value_name = "TOPIC"
+    )]
+    kafka_topic: Option<String>,
+
+    /// Group of the workers [default: flash-sale-worker-group]
+    #[arg(
+        long,
+        env = "KAFKA_CONSUMER_GROUP",
+        hide_env_values = true,
+        value_name = "GROUP"
+    )]
+    kafka_consumer_group: Option<String>,
+
+    /// When an attempt is answered: `logged` (Kafka has it, or 250 ms are over) or `reserved`
+    /// (Redis has it; faster, and as durable as Redis) [default: logged]
+    #[arg(
+        long,
+        env = "ACCEPT_AFTER",
+        hide_env_values = true,
+        value_name = "STAGE"
+    )]
+    accept_after: Option<String>,
+}
+
+/// The checked form of [`QueueArgs`]. Whether the brokers can be used is checked by the adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct QueueConfig {
+    /// `HOST:PORT`, separated by commas.
+    pub(crate) brokers: String,
+    /// The topic of the attempts.
+    pub(crate) topic: String,
+    /// The group of the workers.
+    pub(crate) group: String,
+    /// When an attempt is answered.
+    pub(crate) accept_after: AcceptAfter,
+}
+
+impl QueueArgs {
+    const TOPIC_DEFAULT: &str = "flashsale.attempts";
+    const GROUP_DEFAULT: &str = "flash-sale-worker-group";
+
+    /// Checks the settings, for a database that needs a queue.
+    pub(crate) fn validate(&self) -> Result<QueueConfig, SettingError> {
+        let Some(brokers) = given(self.kafka_brokers.as_deref()) else {
+            return Err(SettingError::Secret {
+                setting: "KAFKA_BROKERS",
+                problem: "is not set: a postgres: database needs it, e.g. 127.0.0.1:9092"
+                    .to_owned(),
+            });
+        };
+        let text = |given_text: &Option<String>, default: &str| {
+            given(given_text.as_deref()).unwrap_or(default).to_owned()
+        };
+        let accept_after = match given(self.accept_after.as_deref()) {
+            None | Some("logged") => AcceptAfter::Logged,
+            Some("reserved") => AcceptAfter::Reserved,
+            Some(other) => {
+                let allowed = "must be logged or reserved";
+                return Err(SettingError::value("ACCEPT_AFTER", other, allowed));
+            }
+        };
+        Ok(QueueConfig {
+            brokers: brokers.to_owned(),
+            topic: text(&self.kafka_topic, Self::TOPIC_DEFAULT),
+            group: text(&self.kafka_consumer_group, Self::GROUP_DEFAULT),
+            accept_after,
+        })
+    }
+}
