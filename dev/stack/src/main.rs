@@ -90,7 +90,7 @@ fn running(home: &Path) -> io::Result<String> {
         .lines()
         .next()
         .and_then(|line| line.strip_prefix("# keeper "));
-    let alive = keeper.is_some_and(|id| is_keeper(id));
+    let alive = keeper.is_some_and(is_keeper);
     if alive {
         Ok(env)
     } else {
