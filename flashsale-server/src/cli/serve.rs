@@ -67,6 +67,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
             let queue = queue.as_ref().expect("checked for servers above");
             let stack = distributed::stack(servers, queue)?;
             let server = distributed::server(&stack, token.as_ref(), password, role, &queue.group)?;
+            tracing::info!(url, ?role, "listening");
             (server, Some(distributed::startup(stack)))
         }
     };

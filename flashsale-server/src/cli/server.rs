@@ -132,8 +132,8 @@ impl Server {
                 let starting = async {
                     first.await?;
                     background = Some(Background::start(&self.services, &self.background).await);
-                    beside.await?;
                     ready();
+                    beside.await?;
                     std::future::pending().await
                 };
                 let served = tokio::select! {

@@ -23,9 +23,18 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts it and waits until it serves.
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_until(command, "serving")
+    }
+
+    /// Starts it and waits until it listens, whether or not the servers that it needs are there.
+    pub(crate) fn listen(command: &mut Command) -> Self {
+        Self::start_until(command, "listening")
+    }
+
+    fn start_until(command: &mut Command, message: &str) -> Self {
         let mut server = Self::spawn(command);
-        let serving: Value = serde_json::from_str(&server.wait_for_log("serving")).unwrap();
-        let url = serving["url"].as_str().unwrap();
+        let line: Value = serde_json::from_str(&server.wait_for_log(message)).unwrap();
+        let url = line["url"].as_str().unwrap();
         server.address = url.strip_prefix("http://").unwrap().parse().unwrap();
         server
     }

@@ -1,0 +1,13 @@
+//! The distributed engine from outside: real Redis, Kafka and PostgreSQL, any number of processes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod clients;
+mod crowd;
+mod faults;
+mod rushes;
+mod settings;
+mod shop;
+mod starting;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,99 @@
+//! What cannot work stops the start, with one line that names the setting and the remedy.
+
+use std::process::{Command, Output};
+
+use flashsale_stack::{Postgres, Redis};
+
+use crate::shop::Shop;
+use crate::support;
+
+/// The one line that a start ends with, and its exit code.
+fn complaint(mut command: Command) -> (String, Option<i32>) {
+    command.env("JWT_SECRET", support::Shop::SECRET).env("PORT", "0");
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let text = String::from_utf8(stderr).unwrap();
+    let mut errors = text.lines().filter(|line| line.starts_with("error: "));
+    let error = errors.next().unwrap_or_else(|| panic!("no error in {text:?}"));
+    assert_eq!(errors.next(), None, "{text}");
+    assert!(text.ends_with(&format!("{error}\n")), "{text}");
+    (error["error: ".len()..].to_owned(), status.code())
+}
+
+fn ensure_stops(command: Command, setting: &str, remedy: &str) {
+    let (complaint, code) = complaint(command);
+    assert!(complaint.starts_with(setting), "{setting}: {complaint}");
+    assert!(complaint.contains(remedy), "{remedy}: {complaint}");
+    assert!(!complaint.contains("hunter2"), "{complaint}");
+    assert!(matches!(code, Some(1 | 2)), "{code:?}");
+}
+
+#[test]
+fn settings_that_cannot_be_used() {
+    let shop = Shop::new();
+    for (setting, value, remedy) in [
+        ("DATABASE_URL", "postgres://shop:hunter2@:x/y", "postgres://"),
+        ("REDIS_URL", "http://:hunter2@127.0.0.1", "redis://"),
+        ("REDIS_URL", "", "redis://"),
+        ("KAFKA_BROKERS", "localhost", "127.0.0.1:9092"),
+        ("KAFKA_BROKERS", "", "127.0.0.1:9092"),
+        ("ACCEPT_AFTER", "never", "logged or reserved"),
+    ] {
+        let mut command = shop.serve_command("all");
+        command.env(setting, value);
+        ensure_stops(command, setting, remedy);
+    }
+}
+
+#[test]
+fn servers_that_refuse_us() {
+    let shop = Shop::new();
+    let postgres = Postgres::with_password();
+    let wrong = postgres.url_for("postgres", "hunter2");
+    for arguments in [&["serve"][..], &["migrate"], &["sale", "list"]] {
+        let mut command = shop.command(arguments);
+        command.env("DATABASE_URL", &wrong);
+        ensure_stops(command, "DATABASE_URL", "password");
+    }
+    let mut command = shop.serve_command("all");
+    command.env("DATABASE_URL", postgres.url().replace("/postgres", "/nowhere"));
+    ensure_stops(command, "DATABASE_URL", "nowhere");
+
+    let redis = Redis::with(&["--requirepass", "open sesame"]);
+    let mut command = shop.serve_command("all");
+    command.env("REDIS_URL", format!("redis://:hunter2@127.0.0.1:{}", redis.port()));
+    ensure_stops(command, "REDIS_URL", "password");
+}
+
+#[test]
+fn a_redis_that_would_forget() {
+    let shop = Shop::new();
+    shop.redis.cli(&["config", "set", "maxmemory-policy", "allkeys-lru"]);
+    ensure_stops(shop.serve_command("all"), "REDIS_URL", "noeviction");
+}
+
+#[test]
+fn a_database_of_a_newer_build() {
+    let shop = Shop::new();
+    assert!(shop.run(&["migrate"]).status.success());
+    shop.psql(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (99999999, 'from the future', true, '\\x00', 1)",
+    );
+    for arguments in [&["serve"][..], &["migrate"], &["sale", "list"]] {
+        ensure_stops(shop.command(arguments), "DATABASE_URL", "newer");
+    }
+}
+
+#[test]
+fn commands_need_only_the_settings_that_they_use() {
+    let shop = Shop::new();
+    let mut command = shop.command(&["migrate"]);
+    command.env_remove("REDIS_URL").env_remove("KAFKA_BROKERS");
+    assert!(command.output().unwrap().status.success());
+    let mut command = shop.command(&["sale", "list", "--json"]);
+    command.env_remove("KAFKA_BROKERS");
+    assert!(command.output().unwrap().status.success());
+    let mut command = shop.command(&["sale", "list"]);
+    command.env_remove("REDIS_URL");
+    ensure_stops(command, "REDIS_URL", "redis://");
+}
