@@ -1,0 +1,311 @@
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use flashsale_core::ErrorKind;
+use futures_util::future::{FutureExt, select_ok};
+use redis::{ConnectionAddr, ConnectionInfo, Value};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::config;
+use crate::error::Fault;
+use crate::keys::SLOTS;
+use crate::link::{Away, Link, Request, Waits};
+
+/// The primaries of a Redis Cluster, one [`Link`] each, and which slots they have.
+///
+/// The driver's own cluster connection is not used: it makes a call again by itself after a lost
+/// answer, up to 16 times, so that nobody can tell a first try from a second, and it hides whether
+/// a node is known to be away. All keys of a call are in one slot, which makes the routing short.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    shared: Arc<Shared>,
+    finder: JoinOnce,
+}
+
+#[derive(Debug)]
+struct Shared {
+    seeds: Vec<Arc<Link>>,
+    waits: Waits,
+    nodes: RwLock<Nodes>,
+    /// How often the slots were asked for, and whether somebody wants it again.
+    round: watch::Sender<Round>,
+}
+
+#[derive(Debug, Default)]
+struct Nodes {
+    links: HashMap<(String, u16), Arc<Link>>,
+    /// The owner of each slot; empty until it is known.
+    owners: Vec<Option<Arc<Link>>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    wanted: u64,
+    done: u64,
+}
+
+/// The task that asks for the slots; it ends with its cluster.
+#[derive(Debug, Default)]
+struct JoinOnce(std::sync::Mutex<Option<JoinHandle<()>>>);
+
+/// How often a call follows a redirection.
+const REDIRECTS_MAX: usize = 4;
+/// The shortest pause between two questions for the slots.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Cluster {
+    pub(crate) fn new(seeds: Vec<ConnectionInfo>, waits: Waits) -> Self {
+        let seeds = seeds.into_iter();
+        let seeds = seeds.map(|info| Arc::new(Link::new(info, waits)));
+        let (round, _) = watch::channel(Round::default());
+        Self {
+            shared: Arc::new(Shared {
+                seeds: seeds.collect(),
+                waits,
+                nodes: RwLock::default(),
+                round,
+            }),
+            finder: JoinOnce::default(),
+        }
+    }
+
+    /// Sends a request to the owner of its slot, wherever that moves.
+    pub(crate) async fn call(
+        &self,
+        request: &Request,
+        away: Away,
+        deadline: Instant,
+    ) -> Result<Value, Fault> {
+        let mut link = self.owner(request.slot, deadline).await?;
+        let mut asking = false;
+        for _ in 0..REDIRECTS_MAX {
+            let answer = link.call(request, asking, away, deadline).await;
+            let Err(fault) = answer else { return answer };
+            let Some(redirection) = fault.redirection() else {
+                // Its slots may have gone to another node.
+                if fault.kind == ErrorKind::Unavailable {
+                    self.find();
+                }
+                return Err(fault);
+            };
+            let host = match &redirection.host[..] {
+                "" | "?" => host_of(link.info()),
+                host => host.to_owned(),
+            };
+            link = self.shared.link(host, redirection.port);
+            asking = redirection.once;
+            if !redirection.once {
+                self.shared.set_owner(redirection.slot, &link);
+                self.find();
+            }
+        }
+        Err(Fault::moving())
+    }
+
+    /// The primaries that are known, for a check of each.
+    pub(crate) async fn primaries(&self, deadline: Instant) -> Result<Vec<Arc<Link>>, Fault> {
+        self.owner(0, deadline).await?;
+        let nodes = self.shared.nodes.read();
+        let nodes = nodes.unwrap_or_else(PoisonError::into_inner);
+        let mut primaries: Vec<Arc<Link>> = Vec::new();
+        for owner in nodes.owners.iter().flatten() {
+            if !primaries.iter().any(|known| Arc::ptr_eq(known, owner)) {
+                primaries.push(Arc::clone(owner));
+            }
+        }
+        Ok(primaries)
+    }
+
+    /// Who has a slot. Asks for the slots if that is not known.
+    async fn owner(&self, slot: u16, deadline: Instant) -> Result<Arc<Link>, Fault> {
+        if let Some(owner) = self.shared.owner(slot) {
+            return Ok(owner);
+        }
+        let wanted = self.find();
+        let mut round = self.shared.round.subscribe();
+        let found = timeout_at(deadline, round.wait_for(|round| round.done >= wanted)).await;
+        drop(found);
+        self.shared
+            .owner(slot)
+            .ok_or_else(|| self.shared.why_no_owner(slot))
+    }
+
+    /// Has the slots asked for, soon. Returns the number of the round that will know.
+    fn find(&self) -> u64 {
+        let mut wanted = 0;
+        self.shared.round.send_if_modified(|round| {
+            let idle = round.wanted == round.done;
+            // A round that is under way may have asked already.
+            round.wanted += u64::from(idle);
+            wanted = round.wanted;
+            idle
+        });
+        let finder = self.finder.0.lock();
+        let mut finder = finder.unwrap_or_else(PoisonError::into_inner);
+        if finder.as_ref().is_none_or(JoinHandle::is_finished) {
+            *finder = Some(tokio::spawn(find(Arc::clone(&self.shared))));
+        }
+        wanted
+    }
+}
+
+impl Drop for JoinOnce {
+    fn drop(&mut self) {
+        let task = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Shared {
+    fn owner(&self, slot: u16) -> Option<Arc<Link>> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.owners.get(usize::from(slot))?.clone()
+    }
+
+    fn set_owner(&self, slot: u16, link: &Arc<Link>) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owner) = nodes.owners.get_mut(usize::from(slot)) {
+            *owner = Some(Arc::clone(link));
+        }
+    }
+
+    /// The link to a node, made if it is new.
+    fn link(&self, host: String, port: u16) -> Arc<Link> {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let link = nodes
+            .links
+            .entry((host, port))
+            .or_insert_with_key(|(host, port)| {
+                let like = self.seeds[0].info();
+                Arc::new(Link::new(config::at(like, host, *port), self.waits))
+            });
+        Arc::clone(link)
+    }
+
+    /// Asks all nodes for the slots; whoever answers first is believed. If that was wrong, the
+    /// redirections put it right.
+    async fn ask(&self) -> Result<(), Fault> {
+        let links: Vec<_> = {
+            let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+            nodes.links.values().chain(&self.seeds).cloned().collect()
+        };
+        let deadline = Instant::now() + self.waits.connect + self.waits.response;
+        let asked = links.iter().map(|link| slots(link, deadline).boxed());
+        let (ranges, _) = select_ok(asked).await?;
+        self.adopt(ranges);
+        Ok(())
+    }
+
+    /// Takes the slots over, and lets go of nodes that have none.
+    fn adopt(&self, ranges: Vec<Range>) {
+        let mut owners: Vec<Option<Arc<Link>>> = vec![None; usize::from(SLOTS)];
+        for range in ranges {
+            let link = self.link(range.host, range.port);
+            let slots = usize::from(range.first)..=usize::from(range.last.min(SLOTS - 1));
+            for owner in owners.get_mut(slots).into_iter().flatten() {
+                *owner = Some(Arc::clone(&link));
+            }
+        }
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.links.retain(|_, link| {
+            owners
+                .iter()
+                .flatten()
+                .any(|owner| Arc::ptr_eq(owner, link))
+        });
+        nodes.owners = owners;
+    }
+
+    /// Why nobody has a slot, as far as that is known.
+    fn why_no_owner(&self, slot: u16) -> Fault {
+        let seeds = self.seeds.iter().filter_map(|seed| seed.why_down());
+        let mut why = seeds.map(|why| Fault::not_connected(Some(why)));
+        why.next().unwrap_or_else(|| Fault::no_owner(slot))
+    }
+}
+
+/// Asks for the slots each time somebody wants to know.
+async fn find(shared: Arc<Shared>) {
+    let mut round = shared.round.subscribe();
+    while round
+        .wait_for(|round| round.wanted > round.done)
+        .await
+        .is_ok()
+    {
+        if let Err(fault) = shared.ask().await {
+            tracing::debug!(?fault, "the slots of the cluster are not known");
+        }
+        shared.round.send_modify(|round| round.done = round.wanted);
+        sleep(PAUSE).await;
+    }
+}
+
+/// Consecutive slots and their primary.
+#[derive(Debug, PartialEq, Eq)]
+struct Range {
+    first: u16,
+    last: u16,
+    host: String,
+    port: u16,
+}
+
+/// What a node says about the slots.
+async fn slots(link: &Link, deadline: Instant) -> Result<Vec<Range>, Fault> {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    let request = Request::command(0, command);
+    let answer = link.call(&request, false, Away::Fail, deadline).await?;
+    match ranges(answer, &host_of(link.info())) {
+        Some(ranges) if !ranges.is_empty() => Ok(ranges),
+        Some(_) | None => Err(Fault::no_owner(0)),
+    }
+}
+
+/// Reads the answer of `CLUSTER SLOTS`. A node that names no host means the one that was asked.
+fn ranges(answer: Value, asked: &str) -> Option<Vec<Range>> {
+    let Value::Array(ranges) = answer else {
+        return None;
+    };
+    let range = |range: Value| {
+        let Value::Array(fields) = range else {
+            return None;
+        };
+        let [
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(primary),
+            ..,
+        ] = &fields[..]
+        else {
+            return None;
+        };
+        let [host, Value::Int(port), ..] = &primary[..] else {
+            return None;
+        };
+        let host = match host {
+            Value::BulkString(host) if !host.is_empty() && host != b"?" => {
+                String::from_utf8(host.clone()).ok()?
+            }
+            _ => asked.to_owned(),
+        };
+        Some(Range {
+            first: u16::try_from(*first).ok()?,
+            last: u16::try_from(*last).ok()?,
+            host,
+            port: u16::try_from(*port).ok()?,
+        })
+    };
+    ranges.into_iter().map(range).collect()
+}
+
+fn host_of(info: &ConnectionInfo) -> String {
+    match info.addr() {
+        ConnectionAddr::Tcp(host, _) => host.clone(),
+        _ => String::new(),
+    }
+}

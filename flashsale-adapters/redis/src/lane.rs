@@ -1,0 +1,346 @@
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use flashsale_core::Effect;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::error::{Fault, Retry};
+use crate::link::Away;
+
+/// Calls of many callers on their way into one script call.
+///
+/// While a script call is in flight the next batch gathers, so nothing waits for a timer. A batch
+/// belongs to a task of its own: callers wait for their part of the answer, and one that is dropped
+/// harms nobody.
+#[derive(Debug)]
+pub(crate) struct Lane<I, O> {
+    state: Mutex<State<I, O>>,
+}
+
+#[derive(Debug)]
+struct State<I, O> {
+    /// In the order of their deadlines, because all have the same budget.
+    waiting: VecDeque<Call<I, O>>,
+    /// Tasks that send.
+    senders: usize,
+}
+
+#[derive(Debug)]
+struct Call<I, O> {
+    items: Vec<I>,
+    reply: oneshot::Sender<Result<Vec<O>, Fault>>,
+    deadline: Instant,
+}
+
+/// How a batch is sent.
+pub(crate) trait Job: Send + Sync + 'static {
+    type Item: Send + Sync + 'static;
+    type Outcome: Send + 'static;
+
+    /// Where the calls wait.
+    fn lane(&self) -> &Lane<Self::Item, Self::Outcome>;
+
+    /// How many may wait.
+    fn room(&self) -> &Room;
+
+    /// After this time without an answer the batch is sent again.
+    fn patience(&self) -> Duration;
+
+    /// Sends the items and returns one outcome for each.
+    fn send(
+        &self,
+        items: &[Self::Item],
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<Vec<Self::Outcome>, Fault>> + Send;
+}
+
+/// One of at most three attempts to send a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    /// Whether an earlier one may have happened.
+    pub(crate) again: bool,
+    pub(crate) away: Away,
+    pub(crate) deadline: Instant,
+}
+
+/// How many items may wait in all lanes of a kind.
+#[derive(Debug)]
+pub(crate) struct Room {
+    waiting: AtomicUsize,
+    max: usize,
+}
+
+/// The most items that are merged; a single call may bring more.
+const MERGE_MAX: usize = 256;
+/// The most batches of a lane that are in flight at the same time.
+const SENDERS_MAX: usize = 1;
+/// How often a batch is sent again.
+const RETRIES_MAX: u32 = 2;
+/// The pause before a batch is sent again to a Redis that has refused it for a moment; doubles.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long after its deadline a caller is told so, if what sends its batch does not say it.
+const GRACE: Duration = Duration::from_millis(2);
+
+impl Room {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            max,
+        }
+    }
+
+    fn enter(&self, count: usize) -> Result<(), Fault> {
+        let waiting = self.waiting.fetch_add(count, Ordering::Relaxed);
+        if waiting + count > self.max {
+            self.leave(count);
+            return Err(Fault::waiting(self.max));
+        }
+        Ok(())
+    }
+
+    fn leave(&self, count: usize) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+impl<I, O> Default for Lane<I, O> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                senders: 0,
+            }),
+        }
+    }
+}
+
+impl<I: Send + Sync + 'static, O: Send + 'static> Lane<I, O> {
+    /// Sends items together with those of others, and waits for their outcomes until about
+    /// `deadline`. `job` makes what sends them, if that is not under way.
+    pub(crate) async fn submit<J: Job<Item = I, Outcome = O>>(
+        &self,
+        items: Vec<I>,
+        deadline: Instant,
+        room: &Room,
+        job: impl FnOnce() -> J,
+    ) -> Result<Vec<O>, Fault> {
+        room.enter(items.len())?;
+        let (reply, outcomes) = oneshot::channel();
+        let start = {
+            let mut state = self.lock();
+            state.waiting.push_back(Call {
+                items,
+                reply,
+                deadline,
+            });
+            let start = state.senders < SENDERS_MAX;
+            state.senders += usize::from(start);
+            start
+        };
+        if start {
+            tokio::spawn(send_all(job()));
+        }
+        outcomes.await.unwrap_or_else(|_| Err(Fault::abandoned()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<I, O>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next calls to send together; nothing if there are none, and the sender ends with that.
+    fn take(&self, room: &Room) -> Option<Vec<Call<I, O>>> {
+        let mut state = self.lock();
+        let mut batch = Vec::new();
+        let mut items = 0;
+        while let Some(call) = state.waiting.front() {
+            let count = call.items.len();
+            if items > 0 && items + count > MERGE_MAX {
+                break;
+            }
+            items += count;
+            batch.extend(state.waiting.pop_front());
+        }
+        if batch.is_empty() {
+            state.senders -= 1;
+            return None;
+        }
+        drop(state);
+        room.leave(items);
+        Some(batch)
+    }
+}
+
+/// Sends until nothing waits any more.
+async fn send_all<J: Job>(job: J) {
+    let stopped = Stopped(&job);
+    loop {
+        // Whatever is ready to run may have a call for this batch.
+        tokio::task::yield_now().await;
+        match job.lane().take(job.room()) {
+            Some(batch) => send(&job, batch).await,
+            None => break,
+        }
+    }
+    std::mem::forget(stopped);
+}
+
+/// Sees to it that nobody waits for a sender that was stopped half-way.
+struct Stopped<'a, J: Job>(&'a J);
+
+impl<J: Job> Drop for Stopped<'_, J> {
+    fn drop(&mut self) {
+        let mut state = self.0.lane().lock();
+        state.senders -= 1;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        let items = waiting.iter().map(|call| call.items.len()).sum();
+        self.0.room().leave(items);
+    }
+}
+
+/// Where the outcomes of a caller's items go.
+struct Reply<O> {
+    count: usize,
+    to: Option<oneshot::Sender<Result<Vec<O>, Fault>>>,
+    deadline: Instant,
+}
+
+/// Sends one batch, again if need be, and answers its callers.
+async fn send<J: Job>(job: &J, batch: Vec<Call<J::Item, J::Outcome>>) {
+    let (mut items, mut replies) = live(batch);
+    let mut unknown = false;
+    for tries in 0..=RETRIES_MAX {
+        let Some(last) = replies.last() else { return };
+        let now = Instant::now();
+        let attempt = Attempt {
+            again: unknown,
+            away: if unknown { Away::Wait } else { Away::Fail },
+            deadline: last.deadline.min(now + job.patience()),
+        };
+        let answer = answer(job, &items, attempt, &mut replies).await;
+        let fault = match answer {
+            None => return,
+            Some(Ok(outcomes)) => return deliver(replies, outcomes),
+            Some(Err(fault)) => fault,
+        };
+        unknown |= fault.effect == Effect::Unknown;
+        let pause = PAUSE * 2_u32.pow(tries);
+        let again = match fault.retry {
+            Retry::No => false,
+            // Without a connection there is none in the next moment either; what may have
+            // happened is worth waiting for.
+            Retry::AtOnce => unknown,
+            Retry::Later => true,
+        };
+        if !again || tries == RETRIES_MAX {
+            return refuse(replies, &fault, unknown);
+        }
+        if fault.retry == Retry::Later {
+            sleep(pause).await;
+        }
+        forget_gone(&mut items, &mut replies, unknown);
+    }
+}
+
+/// The items of the callers that still want an answer in time, and where the outcomes go.
+fn live<I, O>(batch: Vec<Call<I, O>>) -> (Vec<I>, Vec<Reply<O>>) {
+    let now = Instant::now();
+    let mut items = Vec::with_capacity(batch.len());
+    let mut replies = Vec::with_capacity(batch.len());
+    for call in batch {
+        if call.reply.is_closed() {
+            continue;
+        }
+        if call.deadline <= now {
+            let _ = call.reply.send(Err(Fault::too_late()));
+            continue;
+        }
+        replies.push(Reply {
+            count: call.items.len(),
+            to: Some(call.reply),
+            deadline: call.deadline,
+        });
+        items.extend(call.items);
+    }
+    (items, replies)
+}
+
+/// The answer to an attempt; nothing if no caller waits for it any more. Callers whose time is over
+/// are told so.
+async fn answer<J: Job>(
+    job: &J,
+    items: &[J::Item],
+    attempt: Attempt,
+    replies: &mut [Reply<J::Outcome>],
+) -> Option<Result<Vec<J::Outcome>, Fault>> {
+    let begun = Instant::now();
+    let mut sending = pin!(job.send(items, attempt));
+    loop {
+        let next = replies.iter().find(|reply| reply.to.is_some())?.deadline;
+        match timeout_at(next + GRACE, &mut sending).await {
+            Ok(answer) => return Some(answer),
+            Err(_) => expire(replies, next, begun),
+        }
+    }
+}
+
+/// Tells the callers whose deadline is `until` or before.
+fn expire<O>(replies: &mut [Reply<O>], until: Instant, begun: Instant) {
+    for reply in replies
+        .iter_mut()
+        .take_while(|reply| reply.deadline <= until)
+    {
+        if let Some(to) = reply.to.take() {
+            let _ = to.send(Err(Fault::no_answer(begun.elapsed())));
+        }
+    }
+}
+
+/// Leaves out what nobody waits for any more.
+fn forget_gone<I, O>(items: &mut Vec<I>, replies: &mut Vec<Reply<O>>, unknown: bool) {
+    let now = Instant::now();
+    for reply in replies.iter_mut().filter(|reply| reply.deadline <= now) {
+        if let Some(to) = reply.to.take() {
+            let fault = Fault::too_late();
+            let _ = to.send(Err(if unknown { fault.unknown() } else { fault }));
+        }
+    }
+    let mut old = std::mem::take(items).into_iter();
+    replies.retain(|reply| {
+        let stays = reply.to.as_ref().is_some_and(|to| !to.is_closed());
+        let own = old.by_ref().take(reply.count);
+        if stays {
+            items.extend(own);
+        } else {
+            own.for_each(drop);
+        }
+        stays
+    });
+}
+
+fn deliver<O>(replies: Vec<Reply<O>>, outcomes: Vec<O>) {
+    let expected: usize = replies.iter().map(|reply| reply.count).sum();
+    if outcomes.len() != expected {
+        let fault = Fault::damaged("a script has answered for another number of items");
+        return refuse(replies, &fault, true);
+    }
+    let mut outcomes = outcomes.into_iter();
+    for reply in replies {
+        let own = outcomes.by_ref().take(reply.count).collect();
+        if let Some(to) = reply.to {
+            let _ = to.send(Ok(own));
+        }
+    }
+}
+
+fn refuse<O>(replies: Vec<Reply<O>>, fault: &Fault, unknown: bool) {
+    for to in replies.into_iter().filter_map(|reply| reply.to) {
+        let fault = fault.clone();
+        let _ = to.send(Err(if unknown { fault.unknown() } else { fault }));
+    }
+}

@@ -1,0 +1,303 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flashsale_core::domain::{Attempt, AttemptId, HoldState, Reservation, ReserveOutcome, SaleRef};
+use redis::Value;
+use tokio::time::Instant;
+
+use super::Core;
+use crate::error::Fault;
+use crate::lane::{self, Job, Lane, Room};
+use crate::link::{Away, Request};
+use crate::notation::{self, Read};
+use crate::sale_state::SaleState;
+use crate::scripts;
+use crate::sold_out::{HOLDERS_MAX, Shown};
+
+impl Core {
+    pub(super) async fn reserve(
+        self: &Arc<Self>,
+        sale: &SaleRef,
+        wishes: &[Reservation],
+    ) -> Result<Vec<ReserveOutcome>, Fault> {
+        if wishes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = Instant::now();
+        let state = self.sales.get(sale, now);
+        let users = wishes.iter().map(|wish| &wish.user);
+        if state.sold_out.refuses(users, now) {
+            return Ok(vec![ReserveOutcome::SoldOut; wishes.len()]);
+        }
+        let job = || Reserving {
+            core: Arc::clone(self),
+            state: Arc::clone(&state),
+        };
+        let lane = &state.reserve;
+        lane.submit(wishes.to_vec(), now + self.budget, &self.wishes, job)
+            .await
+    }
+}
+
+/// Sends the wishes of a sale.
+struct Reserving {
+    core: Arc<Core>,
+    state: Arc<SaleState>,
+}
+
+impl Job for Reserving {
+    type Item = Reservation;
+    type Outcome = ReserveOutcome;
+
+    fn lane(&self) -> &Lane<Reservation, ReserveOutcome> {
+        &self.state.reserve
+    }
+
+    fn room(&self) -> &Room {
+        &self.core.wishes
+    }
+
+    fn patience(&self) -> Duration {
+        self.core.patience
+    }
+
+    async fn send(
+        &self,
+        wishes: &[Reservation],
+        attempt: lane::Attempt,
+    ) -> Result<Vec<ReserveOutcome>, Fault> {
+        let sold_out = &self.state.sold_out;
+        let (asked_at, returns) = (Instant::now(), sold_out.returns());
+        let request = self.request(wishes);
+        let nodes = &self.core.nodes;
+        let answer = nodes.call(&request, attempt.away, attempt.deadline).await?;
+        let Some(answer) = Answer::read(answer)? else {
+            sold_out.clear();
+            return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
+        };
+        let Answer::Judged(judged) = answer else {
+            sold_out.clear();
+            return Ok(vec![ReserveOutcome::Recovering; wishes.len()]);
+        };
+        let shown = Shown {
+            version: judged.holders_version,
+            available: judged.available,
+            selling: judged.letters.bytes().any(|letter| b"RS".contains(&letter)),
+            asked_at,
+            returns,
+        };
+        if sold_out.note(shown) {
+            let (core, state) = (Arc::clone(&self.core), Arc::clone(&self.state));
+            tokio::spawn(async move { core.learn_holders(&state).await });
+        }
+        self.outcomes(wishes, judged, attempt.again)
+    }
+}
+
+impl Reserving {
+    fn request(&self, wishes: &[Reservation]) -> Request {
+        let SaleState { sale, keys, .. } = &*self.state;
+        let keys_in_order = [
+            keys.stock.as_str(),
+            &keys.sale,
+            &keys.users,
+            &keys.outbox,
+            &keys.undecided,
+        ];
+        let size = 3 + 3 * wishes.len();
+        let mut request = Request::script(keys.slot, &scripts::RESERVE, &keys_in_order, size);
+        let command = &mut request.command;
+        command
+            .arg(sale.id.get())
+            .arg(sale.epoch.get())
+            .arg(self.core.now());
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        for wish in wishes {
+            let attempt = wish.attempt.as_uuid();
+            command
+                .arg(wish.user.as_str())
+                .arg(&*attempt.hyphenated().encode_lower(&mut text))
+                .arg(wish.quantity.units());
+        }
+        request
+    }
+
+    /// One outcome per wish. `again`: an earlier attempt may have reserved some of them, and what
+    /// it has reserved is reserved and not held by somebody else.
+    fn outcomes(
+        &self,
+        wishes: &[Reservation],
+        judged: Judged,
+        again: bool,
+    ) -> Result<Vec<ReserveOutcome>, Fault> {
+        let Judged {
+            letters,
+            seq,
+            at,
+            starts_at,
+            holds,
+            ..
+        } = judged;
+        if letters.len() != wishes.len() {
+            return Err(Fault::damaged(
+                "reserve has answered for another number of wishes",
+            ));
+        }
+        let sale = &self.state.sale;
+        let reserved = letters.bytes().filter(|letter| *letter == b'R').count() as u64;
+        let mut next_seq = seq + 1 - reserved.min(seq + 1);
+        let mut holds = holds.iter();
+        let mut told: HashSet<AttemptId> = HashSet::new();
+        let outcomes = letters.bytes().zip(wishes).map(|(letter, wish)| {
+            Ok(match letter {
+                b'R' => {
+                    next_seq += 1;
+                    if again {
+                        told.insert(wish.attempt);
+                    }
+                    ReserveOutcome::Reserved(Attempt {
+                        id: wish.attempt,
+                        sale: sale.id,
+                        product: sale.product,
+                        user: wish.user.clone(),
+                        quantity: wish.quantity,
+                        epoch: sale.epoch,
+                        seq: next_seq - 1,
+                        reserved_at: at,
+                    })
+                }
+                b'H' => {
+                    let hold = holds
+                        .next()
+                        .ok_or_else(|| Fault::damaged("a hold is missing"))?;
+                    let hold = notation::hold(notation::text(hold)?)?;
+                    let own = again
+                        && hold.attempt == wish.attempt
+                        && matches!(hold.state, HoldState::Reserved { .. })
+                        && told.insert(wish.attempt);
+                    if own {
+                        let user = wish.user.clone();
+                        ReserveOutcome::Reserved(hold.to_attempt(sale.id, sale.product, user))
+                    } else {
+                        ReserveOutcome::Held(hold)
+                    }
+                }
+                b'S' => ReserveOutcome::SoldOut,
+                b'E' => ReserveOutcome::NotStarted { starts_at },
+                b'D' => ReserveOutcome::Ended,
+                b'P' => ReserveOutcome::Paused,
+                b'F' => ReserveOutcome::Recovering,
+                _ => {
+                    return Err(Fault::damaged(
+                        "reserve has answered with an unknown letter",
+                    ));
+                }
+            })
+        });
+        outcomes.collect()
+    }
+}
+
+/// What `reserve` answers for a sale that is loaded.
+enum Answer {
+    /// Its stock is of another epoch than the caller's.
+    OtherEpoch,
+    Judged(Judged),
+}
+
+struct Judged {
+    /// One per wish.
+    letters: String,
+    seq: u64,
+    holders_version: u64,
+    available: u64,
+    at: flashsale_core::domain::Timestamp,
+    starts_at: flashsale_core::domain::Timestamp,
+    holds: Vec<Value>,
+}
+
+impl Answer {
+    fn read(answer: Value) -> Read<Option<Self>> {
+        let mut fields = notation::list(answer)?;
+        match notation::text(fields.first().unwrap_or(&Value::Nil))? {
+            "NOT_LOADED" => return Ok(None),
+            "OTHER_EPOCH" => return Ok(Some(Self::OtherEpoch)),
+            _ => {}
+        }
+        let holds = fields.split_off(fields.len().min(7));
+        let [_, letters, seq, holders_version, available, at, starts_at] = &fields[..] else {
+            return Err(Fault::damaged("the answer of reserve is too short"));
+        };
+        let number =
+            |value| notation::count(value).ok_or_else(|| Fault::damaged("a counter is no number"));
+        Ok(Some(Self::Judged(Judged {
+            letters: notation::text(letters)?.to_owned(),
+            seq: number(seq)?,
+            holders_version: number(holders_version)?,
+            available: number(available)?,
+            at: notation::moment(at)?,
+            starts_at: notation::moment(starts_at)?,
+            holds,
+        })))
+    }
+}
+
+/// How often the holders are read again because somebody reserved or released meanwhile.
+const READS_MAX: usize = 3;
+/// How many holders one call reads, about.
+const SCAN: usize = 1_000;
+
+impl Core {
+    /// Reads who holds units of a sale that has none left.
+    async fn learn_holders(&self, state: &SaleState) {
+        let mut learned = None;
+        for _ in 0..READS_MAX {
+            match self.read_holders(state).await {
+                Ok(Some(holders)) => {
+                    learned = Some(holders);
+                    break;
+                }
+                Ok(None) => {}
+                Err(fault) => {
+                    tracing::debug!(?fault, "the holders of a sold-out sale are not known");
+                    break;
+                }
+            }
+        }
+        state.sold_out.learn(learned);
+    }
+
+    /// The version and the hashes of the holders; nothing if that moved meanwhile.
+    async fn read_holders(&self, state: &SaleState) -> Result<Option<(u64, Vec<u64>)>, Fault> {
+        let SaleState { sale, keys, .. } = state;
+        let Some(before) = self.holders_version(sale).await? else {
+            return Ok(None);
+        };
+        let mut hashes = Vec::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut scan = redis::cmd("HSCAN");
+            scan.arg(&keys.users).arg(&cursor).arg("COUNT").arg(SCAN);
+            let request = Request::command(keys.slot, scan);
+            let deadline = self.work_deadline();
+            let answer = self.nodes.call(&request, Away::Fail, deadline).await?;
+            let page = notation::list(answer)?;
+            let [next, Value::Array(pairs)] = &page[..] else {
+                return Err(Fault::damaged("the answer of HSCAN is not readable"));
+            };
+            for user in pairs.iter().step_by(2) {
+                hashes.push(state.sold_out.hash_text(notation::text(user)?));
+            }
+            if hashes.len() > HOLDERS_MAX {
+                return Ok(None);
+            }
+            cursor = notation::text(next)?.to_owned();
+            if cursor == "0" {
+                break;
+            }
+        }
+        let same = self.holders_version(sale).await? == Some(before);
+        Ok(same.then_some((before, hashes)))
+    }
+}

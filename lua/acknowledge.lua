@@ -1,0 +1,32 @@
+#!lua flags=allow-oom
+-- acknowledge: notes that the attempt queue has these attempts. Others are passed over.
+--
+-- KEYS    1 sale, 2 users, 3 outbox
+-- ARGV    1 sale id, then per attempt: user, attempt (1,024 attempts at most)
+-- RETURNS how many attempts that was news of
+-- COST    One HGET and one HMGET per call, then one HSET and one XDEL. Nothing grows.
+
+if redis.call('HGET', KEYS[1], 'sid') ~= ARGV[1] then return 0 end
+local count = (#ARGV - 1) / 2
+local users = {}
+for i = 1, count do users[i] = ARGV[2 * i] end
+local held = redis.call('HMGET', KEYS[2], unpack(users))
+
+local done, hset, xdel = {}, {}, {}
+for i = 1, count do
+  local user, hold = users[i], held[i]
+  if hold and not done[user] and string.sub(hold, 1, 2) == 'R|' then
+    local attempt, seq = string.match(hold, '^R|([^|]+)|%d+|%d+|(%d+)|')
+    if attempt == ARGV[2 * i + 1] then
+      done[user] = true
+      hset[#hset + 1] = user
+      hset[#hset + 1] = 'L' .. string.sub(hold, 2)
+      xdel[#xdel + 1] = seq .. '-0'
+    end
+  end
+end
+if #xdel > 0 then
+  redis.call('HSET', KEYS[2], unpack(hset))
+  redis.call('XDEL', KEYS[3], unpack(xdel))
+end
+return #xdel

@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- apply: makes a change of the sale in its stock. Each version is applied once, and in order.
+--
+-- KEYS    1 stock, 2 sale
+-- ARGV    1 sale id, 2 version, 3 change: P pause, O resume, X close, + restock, 4 units to add
+-- RETURNS {'NOT_LOADED'} | {'APPLIED'} | {'STALE'} | {'GAP', version expected}
+-- COST    One read and at most two writes.
+
+local m = redis.call('HMGET', KEYS[2], 'sid', 'st', 'seq', 'pv')
+if m[1] ~= ARGV[1] then return {'NOT_LOADED'} end
+local expected, version = tonumber(m[4]) + 1, tonumber(ARGV[2])
+if version < expected then return {'STALE'} end
+if version > expected then return {'GAP', string.format('%.0f', expected)} end
+local change = ARGV[3]
+if change == '+' then
+  redis.call('INCRBY', KEYS[1], ARGV[4])
+  redis.call('HSET', KEYS[2], 'pv', ARGV[2], 'seq', string.format('%.0f', tonumber(m[3]) + 1))
+elseif change == 'X' or m[2] ~= 'F' then
+  redis.call('HSET', KEYS[2], 'pv', ARGV[2], 'st', change)
+else
+  -- A stock that is being rebuilt is opened only by the rebuild.
+  redis.call('HSET', KEYS[2], 'pv', ARGV[2])
+end
+return {'APPLIED'}

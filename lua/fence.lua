@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- fence: stops all selling under older epochs until the sale is opened under a new one. A stock at
+-- a newer epoch is left as it is.
+--
+-- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 undecided
+-- ARGV    1 sale id, 2 epoch
+-- RETURNS what levels returns, after it
+-- COST    Six reads and at most one write.
+
+local m = redis.call('HMGET', KEYS[2], 'sid', 'ep', 'seq', 'pv', 'st', 'rsv', 'sold', 'heal')
+if m[1] ~= ARGV[1] then return false end
+if tonumber(ARGV[2]) > tonumber(m[2]) then
+  redis.call('HSET', KEYS[2], 'ep', ARGV[2], 'st', 'F')
+  m[2], m[5] = ARGV[2], 'F'
+end
+local oldest = redis.call('ZRANGE', KEYS[5], 0, 0)[1]
+local hold = oldest and redis.call('HGET', KEYS[3], oldest)
+return {m[2], m[3], m[4], m[5], redis.call('GET', KEYS[1]), m[6], m[7],
+  redis.call('ZCARD', KEYS[5]), redis.call('XLEN', KEYS[4]),
+  tonumber(m[3]) + tonumber(m[8]), hold}
