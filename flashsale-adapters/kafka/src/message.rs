@@ -1,0 +1,199 @@
+use flashsale_core::domain::{
+    Attempt, AttemptId, Epoch, ProductId, Quantity, SaleId, Timestamp, UserId,
+};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+/// The version that is written, and the newest that is read.
+const VERSION: u32 = 1;
+/// The same, for the header `fs-v`.
+pub(crate) const VERSION_TEXT: &str = "1";
+const ATTEMPT: &str = "attempt";
+
+/// The message of an attempt. A superset of what the service wrote that this one replaces: its
+/// `userId`, `productId`, `saleId` and `timestamp` have their old names and forms.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    v: u32,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    attempt_id: AttemptText,
+    sale_id: Decimal,
+    product_id: Decimal,
+    user_id: &'a str,
+    qty: u64,
+    epoch: u32,
+    seq: u64,
+    reserved_at_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<String>,
+}
+
+/// A number as text, because not all languages read all integers.
+#[derive(Debug)]
+struct Decimal(i64);
+
+impl Serialize for Decimal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[derive(Debug)]
+struct AttemptText(AttemptId);
+
+impl Serialize for AttemptText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Read {
+    v: Option<u32>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    attempt_id: Option<String>,
+    sale_id: Option<String>,
+    product_id: Option<String>,
+    user_id: Option<String>,
+    qty: Option<u32>,
+    epoch: Option<u32>,
+    seq: Option<u64>,
+    reserved_at_ms: Option<i64>,
+}
+
+/// The bytes that stand for an attempt.
+pub(crate) fn encode(attempt: &Attempt) -> Vec<u8> {
+    let written = Written {
+        v: VERSION,
+        kind: ATTEMPT,
+        attempt_id: AttemptText(attempt.id),
+        sale_id: Decimal(attempt.sale.get()),
+        product_id: Decimal(attempt.product.get()),
+        user_id: attempt.user.as_str(),
+        qty: attempt.quantity.units(),
+        epoch: attempt.epoch.get(),
+        seq: attempt.seq,
+        reserved_at_ms: attempt.reserved_at.as_millis(),
+        timestamp: rfc3339(attempt.reserved_at),
+    };
+    serde_json::to_vec(&written).expect("plain data becomes JSON")
+}
+
+/// The attempt that these bytes stand for, or what is wrong with them.
+pub(crate) fn decode(payload: &[u8]) -> Result<Attempt, String> {
+    let read: Read = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+    let missing = |field: &str| format!("{field} is missing");
+    match read.v.ok_or_else(|| missing("v"))? {
+        VERSION => {}
+        version => return Err(format!("version {version} is not known here")),
+    }
+    let kind = read.kind.ok_or_else(|| missing("type"))?;
+    if kind != ATTEMPT {
+        return Err(format!("type {kind:?} is not known here"));
+    }
+    let attempt_id = read.attempt_id.ok_or_else(|| missing("attemptId"))?;
+    let quantity = read.qty.ok_or_else(|| missing("qty"))?;
+    Ok(Attempt {
+        id: attempt_id
+            .parse()
+            .map_err(|error| format!("attemptId {error}"))?,
+        sale: id::<SaleId>("saleId", read.sale_id)?,
+        product: id::<ProductId>("productId", read.product_id)?,
+        user: UserId::new(read.user_id.ok_or_else(|| missing("userId"))?)
+            .map_err(|error| format!("userId {error}"))?,
+        quantity: Quantity::new(quantity).ok_or("qty must be 1 or more")?,
+        epoch: Epoch::new(read.epoch.ok_or_else(|| missing("epoch"))?),
+        seq: read.seq.ok_or_else(|| missing("seq"))?,
+        reserved_at: Timestamp::from_millis(
+            read.reserved_at_ms.ok_or_else(|| missing("reservedAtMs"))?,
+        ),
+    })
+}
+
+fn id<T: std::str::FromStr<Err = flashsale_core::domain::InvalidId>>(
+    name: &str,
+    text: Option<String>,
+) -> Result<T, String> {
+    let text = text.ok_or_else(|| format!("{name} is missing"))?;
+    text.parse().map_err(|error| format!("{name} {error}"))
+}
+
+/// RFC 3339 with milliseconds; nothing for a year that it cannot write.
+fn rfc3339(at: Timestamp) -> Option<String> {
+    const FORMAT: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let nanoseconds = i128::from(at.as_millis()) * 1_000_000;
+    let at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
+    at.format(FORMAT).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use flashsale_core::domain::{
+        Attempt, AttemptId, Epoch, ProductId, Quantity, SaleId, Timestamp, UserId,
+    };
+    use uuid::Uuid;
+
+    use super::{decode, encode};
+
+    fn attempt() -> Attempt {
+        Attempt {
+            id: AttemptId::from_uuid(Uuid::from_u128(7)),
+            sale: SaleId::new(1).unwrap(),
+            product: ProductId::new(2).unwrap(),
+            user: UserId::new(r#"a"b\c"#).unwrap(),
+            quantity: Quantity::new(u32::MAX).unwrap(),
+            epoch: Epoch::new(3),
+            seq: 8_123,
+            reserved_at: Timestamp::from_millis(1_795_395_978_709),
+        }
+    }
+
+    #[test]
+    fn a_message_is_what_other_programs_expect() {
+        let text = String::from_utf8(encode(&attempt())).unwrap();
+        assert_eq!(
+            text,
+            r#"{"v":1,"type":"attempt","attemptId":"00000000-0000-0000-0000-000000000007","saleId":"1","productId":"2","userId":"a\"b\\c","qty":4294967295,"epoch":3,"seq":8123,"reservedAtMs":1795395978709,"timestamp":"2026-11-23T01:06:18.709Z"}"#
+        );
+        assert_eq!(decode(text.as_bytes()), Ok(attempt()));
+    }
+
+    #[test]
+    fn a_field_more_harms_nobody() {
+        let text = String::from_utf8(encode(&attempt())).unwrap();
+        let more = text.replacen('{', r#"{"traceparent":"00-1","key":null,"#, 1);
+        assert_eq!(decode(more.as_bytes()), Ok(attempt()));
+    }
+
+    #[test]
+    fn what_is_no_attempt_says_why() {
+        let text = String::from_utf8(encode(&attempt())).unwrap();
+        for (from, to, problem) in [
+            (r#""v":1"#, r#""v":2"#, "version 2"),
+            (r#""type":"attempt""#, r#""type":"barrier""#, "barrier"),
+            (r#""attemptId":"#, r#""attempt":"#, "attemptId is missing"),
+            (r#""qty":4294967295"#, r#""qty":0"#, "qty"),
+            (r#""qty":4294967295"#, r#""qty":4294967296"#, "4294967296"),
+            (r#""saleId":"1""#, r#""saleId":"0""#, "saleId"),
+            (r#""userId":"a"#, r#""userId":"ä"#, "userId"),
+        ] {
+            let wrong = text.replacen(from, to, 1);
+            let said = decode(wrong.as_bytes()).unwrap_err();
+            assert!(said.contains(problem), "{wrong}: {said}");
+        }
+        for garbage in [&b""[..], b"\xff\xfe", b"[]", b"null", b"{\"v\":1"] {
+            decode(garbage).unwrap_err();
+        }
+        let of_the_old_service = br#"{"userId":"1","productId":"1","saleId":"1","timestamp":"x"}"#;
+        assert_eq!(decode(of_the_old_service).unwrap_err(), "v is missing");
+    }
+}
