@@ -226,3 +226,40 @@ async fn a_topic_that_is_refused_is_a_wrong_setting() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_cannot_be_made_is_a_wrong_setting_until_somebody_makes_it() {
+    let kafka = Kafka::start();
+    let impossible = KafkaConfig {
+        replication: Some(3),
+        ..config(&kafka, "missing")
+    };
+    let queue = KafkaAttemptQueue::new(impossible).unwrap();
+    let since = Instant::now();
+    loop {
+        let error = queue.check().await.unwrap_err();
+        if error.kind() == ErrorKind::Misconfigured {
+            let remedy = std::error::Error::source(&error).unwrap().to_string();
+            assert!(remedy.contains("missing does not exist"), "{remedy}");
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let published = queue.publish(&attempts(0..1)).await.unwrap();
+    assert_eq!(published, [Published::Unconfirmed]);
+    let mut reader = queue.subscribe("workers").await.unwrap();
+
+    let other = KafkaAttemptQueue::new(config(&kafka, "missing")).unwrap();
+    ready(&other).await;
+    ready(&queue).await;
+    let since = Instant::now();
+    while queue.publish(&attempts(1..2)).await.unwrap() == [Published::Unconfirmed] {
+        assert!(since.elapsed() < PATIENCE, "never logged");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    read_until(&mut *reader, |came| {
+        ids(came).contains(&attempts(1..2)[0].id)
+    })
+    .await;
+}
