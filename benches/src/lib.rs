@@ -1,5 +1,7 @@
 //! What the benches measure, and the yardsticks they hold it against.
 
+/// The processes of the distributed engine, each in a process of its own.
+pub mod distributed;
 mod engine;
 /// Servers and clients for the benches over HTTP.
 pub mod http;

@@ -47,7 +47,7 @@ pub enum DistributedInvalid {
     Postgres(#[from] flashsale_postgres::ConfigError),
     /// The stock store.
     #[error(transparent)]
-    Redis(#[from] flashsale_redis::ConfigError),
+    Redis(#[from] flashsale_redis::InvalidRedisConfig),
     /// The queue.
     #[error(transparent)]
     Kafka(#[from] flashsale_kafka::ConfigError),

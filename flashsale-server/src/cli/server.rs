@@ -8,7 +8,7 @@ use flashsale_auth::{JwtConfig, JwtKey, JwtTokenIssuer};
 use flashsale_core::ports::TokenIssuer;
 use flashsale_embedded::EmbeddedEngine;
 use flashsale_server::{Background, BackgroundConfig, HttpConfig, Role, Services};
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -38,11 +38,11 @@ pub(super) struct Server {
 /// What a server does besides serving while the services that it depends on come up.
 pub(super) struct Startup {
     /// Has to succeed before anything runs beside the requests.
-    pub(super) first: BoxFuture<'static, Result<(), Failure>>,
+    pub(super) first: LocalBoxFuture<'static, Result<(), Failure>>,
     /// Goes on meanwhile. If it fails, the server stops.
-    pub(super) beside: BoxFuture<'static, Result<(), Failure>>,
+    pub(super) beside: LocalBoxFuture<'static, Result<(), Failure>>,
     /// Comes last of all.
-    pub(super) last: BoxFuture<'static, ()>,
+    pub(super) last: LocalBoxFuture<'static, ()>,
 }
 
 /// Issues and verifies the tokens of these settings; without any, knows nobody.

@@ -36,14 +36,26 @@ async fn an_old_client_registers_logs_in_buys_and_reads_its_result() {
 
     let status = client.get("/api/flash-sale/status", &token).await.unwrap();
     let data = &status.body["data"];
-    assert_eq!((&data["id"], &data["productId"]), (&sale.into(), &product.into()));
-    assert_eq!((data["status"].as_str(), data["productName"].as_str()), (Some("ACTIVE"), Some("Lamp")));
+    assert_eq!(
+        (&data["id"], &data["productId"]),
+        (&sale.into(), &product.into())
+    );
+    assert_eq!(
+        (data["status"].as_str(), data["productName"].as_str()),
+        (Some("ACTIVE"), Some("Lamp"))
+    );
     for time in ["startTime", "endTime", "currentTime"] {
         assert!(is_time(&data[time]), "{status:?}");
     }
 
-    let before = client.get(&format!("/api/orders/status/{product}"), &token).await.unwrap();
-    assert_eq!((before.data("status"), &before.body["data"]["attempted"]), ("PENDING", &false.into()));
+    let before = client
+        .get(&format!("/api/orders/status/{product}"), &token)
+        .await
+        .unwrap();
+    assert_eq!(
+        (before.data("status"), &before.body["data"]["attempted"]),
+        ("PENDING", &false.into())
+    );
     // Old clients send an empty object.
     let path = format!("/api/flash-sale/attempt/{sale}");
     let attempt = client.post(&path, &token, "{}").await.unwrap();
@@ -55,7 +67,10 @@ async fn an_old_client_registers_logs_in_buys_and_reads_its_result() {
 
     let since = Instant::now();
     loop {
-        let order = client.get(&format!("/api/orders/status/{product}"), &token).await.unwrap();
+        let order = client
+            .get(&format!("/api/orders/status/{product}"), &token)
+            .await
+            .unwrap();
         assert_eq!((order.status, order.data("userId")), (200, user.as_str()));
         if order.data("status") == "SUCCESS" {
             break;

@@ -21,8 +21,6 @@ pub(crate) struct Told {
     pub(crate) user: String,
     /// The final answer: accepted or refused.
     pub(crate) answer: Answer,
-    /// How often the user was told to come back, or was cut off.
-    pub(crate) retries: u32,
     pub(crate) slowest: Duration,
 }
 
@@ -68,7 +66,7 @@ impl Rush {
 async fn ask(address: SocketAddr, sale: i64, user: String) -> Told {
     let token = support::Shop::token(&user);
     let since = Instant::now();
-    let (mut retries, mut slowest) = (0, Duration::ZERO);
+    let mut slowest = Duration::ZERO;
     loop {
         let asked = Instant::now();
         let attempt = async {
@@ -83,14 +81,12 @@ async fn ask(address: SocketAddr, sale: i64, user: String) -> Told {
                 return Told {
                     user,
                     answer,
-                    retries,
                     slowest,
                 };
             }
             Ok(answer) => assert_eq!(answer.code(), "UNAVAILABLE", "{answer:?}"),
             Err(_) => {}
         }
-        retries += 1;
         assert!(since.elapsed() < PATIENCE, "{user} was never answered");
         sleep(Duration::from_millis(100)).await;
     }

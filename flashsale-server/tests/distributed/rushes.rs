@@ -28,13 +28,19 @@ pub(crate) async fn ensure_sold(shop: &Shop, (sale, product): (i64, i64), units:
     assert_eq!(shop.count(&sold), units);
     let buyers = sold.replace("count(*)", "count(DISTINCT user_id)");
     assert_eq!(shop.count(&buyers), units);
-    let stock = shop.redis.cli(&["get", &format!("flashsale:stock:{{{product}}}")]);
+    let stock = shop
+        .redis
+        .cli(&["get", &format!("flashsale:stock:{{{product}}}")]);
     assert_eq!(stock.trim(), "0");
     let accepted =
         format!("FROM purchase_attempts WHERE sale_id = {sale} AND outcome = 'ACCEPTED'");
     let all = shop.count(&format!("SELECT count(*) {accepted}"));
     let different = shop.count(&format!("SELECT count(DISTINCT attempt_id) {accepted}"));
-    assert_eq!((all, different), (shop.count(&orders), all), "the audit trail");
+    assert_eq!(
+        (all, different),
+        (shop.count(&orders), all),
+        "the audit trail"
+    );
 }
 
 /// Nobody may have been refused while units were left: then not all of them would be sold.
@@ -81,5 +87,8 @@ async fn two_apis_and_two_workers_sell_every_unit_once_and_then_again() {
     }
     // The first sale is accounted for as before.
     let report = shop.audit(first.0);
-    assert_eq!((&report["verdict"], &report["orders"]), (&"EXACT".into(), &UNITS.into()));
+    assert_eq!(
+        (&report["verdict"], &report["orders"]),
+        (&"EXACT".into(), &UNITS.into())
+    );
 }

@@ -9,11 +9,15 @@ use crate::support;
 
 /// The one line that a start ends with, and its exit code.
 fn complaint(mut command: Command) -> (String, Option<i32>) {
-    command.env("JWT_SECRET", support::Shop::SECRET).env("PORT", "0");
+    command
+        .env("JWT_SECRET", support::Shop::SECRET)
+        .env("PORT", "0");
     let Output { status, stderr, .. } = command.output().unwrap();
     let text = String::from_utf8(stderr).unwrap();
     let mut errors = text.lines().filter(|line| line.starts_with("error: "));
-    let error = errors.next().unwrap_or_else(|| panic!("no error in {text:?}"));
+    let error = errors
+        .next()
+        .unwrap_or_else(|| panic!("no error in {text:?}"));
     assert_eq!(errors.next(), None, "{text}");
     assert!(text.ends_with(&format!("{error}\n")), "{text}");
     (error["error: ".len()..].to_owned(), status.code())
@@ -31,7 +35,11 @@ fn ensure_stops(command: Command, setting: &str, remedy: &str) {
 fn settings_that_cannot_be_used() {
     let shop = Shop::new();
     for (setting, value, remedy) in [
-        ("DATABASE_URL", "postgres://shop:hunter2@:x/y", "postgres://"),
+        (
+            "DATABASE_URL",
+            "postgres://shop:hunter2@:x/y",
+            "postgres://",
+        ),
         ("REDIS_URL", "http://:hunter2@127.0.0.1", "redis://"),
         ("REDIS_URL", "", "redis://"),
         ("KAFKA_BROKERS", "localhost", "127.0.0.1:9092"),
@@ -55,19 +63,26 @@ fn servers_that_refuse_us() {
         ensure_stops(command, "DATABASE_URL", "password");
     }
     let mut command = shop.serve_command("all");
-    command.env("DATABASE_URL", postgres.url().replace("/postgres", "/nowhere"));
+    command.env(
+        "DATABASE_URL",
+        postgres.url().replace("/postgres", "/nowhere"),
+    );
     ensure_stops(command, "DATABASE_URL", "nowhere");
 
     let redis = Redis::with(&["--requirepass", "open sesame"]);
     let mut command = shop.serve_command("all");
-    command.env("REDIS_URL", format!("redis://:hunter2@127.0.0.1:{}", redis.port()));
+    command.env(
+        "REDIS_URL",
+        format!("redis://:hunter2@127.0.0.1:{}", redis.port()),
+    );
     ensure_stops(command, "REDIS_URL", "password");
 }
 
 #[test]
 fn a_redis_that_would_forget() {
     let shop = Shop::new();
-    shop.redis.cli(&["config", "set", "maxmemory-policy", "allkeys-lru"]);
+    shop.redis
+        .cli(&["config", "set", "maxmemory-policy", "allkeys-lru"]);
     ensure_stops(shop.serve_command("all"), "REDIS_URL", "noeviction");
 }
 

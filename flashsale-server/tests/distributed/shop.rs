@@ -123,7 +123,9 @@ impl Shop {
     /// One number from the database.
     pub(crate) fn count(&self, sql: &str) -> usize {
         let text = self.psql(sql);
-        text.trim().parse().unwrap_or_else(|_| panic!("{sql}: {text}"))
+        text.trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{sql}: {text}"))
     }
 
     /// What the audit of a sale says.

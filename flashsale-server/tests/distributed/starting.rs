@@ -13,7 +13,12 @@ use crate::support::{Answer, Client, ServerProcess};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks until the answer is as wished.
-async fn until(what: &str, server: &ServerProcess, request: (&str, &str, &str), wished: impl Fn(&Answer) -> bool) -> Answer {
+async fn until(
+    what: &str,
+    server: &ServerProcess,
+    request: (&str, &str, &str),
+    wished: impl Fn(&Answer) -> bool,
+) -> Answer {
     let (method, path, token) = request;
     let since = Instant::now();
     loop {
@@ -42,12 +47,19 @@ async fn servers_may_come_up_in_any_order() {
     let checks = serde_json::json!({"stock": "down", "queue": "down", "database": "down"});
     assert_eq!(ready.body["checks"], checks);
     let token = crate::support::Shop::token("early");
-    let early = until("early", &api, ("POST", "/api/flash-sale/attempt/1", &token), |_| true).await;
+    let early = until(
+        "early",
+        &api,
+        ("POST", "/api/flash-sale/attempt/1", &token),
+        |_| true,
+    )
+    .await;
     assert_eq!((early.status, early.code()), (503, "UNAVAILABLE"));
 
     shop.own().postgres.start_now();
     shop.redis.start_now();
-    let degraded = |answer: &Answer| answer.status == 200 && answer.body["checks"]["queue"] == "down";
+    let degraded =
+        |answer: &Answer| answer.status == 200 && answer.body["checks"]["queue"] == "down";
     let ready = until("without Kafka", &api, ("GET", "/ready", ""), degraded).await;
     assert_eq!(ready.body["status"], "degraded");
     let (sale, product) = shop.sale("Lamp", 50, "now", "+1h");
@@ -87,7 +99,10 @@ fn several_processes_migrate_at_once() {
     for mut migration in migrations {
         assert!(migration.wait().unwrap().success());
     }
-    assert_eq!(shop.json(&["sale", "list", "--json"]), serde_json::json!([]));
+    assert_eq!(
+        shop.json(&["sale", "list", "--json"]),
+        serde_json::json!([])
+    );
 }
 
 #[tokio::test]
@@ -155,7 +170,8 @@ async fn a_process_that_is_asked_to_leave_finishes_what_it_accepted() {
     let shop = Shop::new();
     let (sale, product) = shop.sale("Lamp", 300, "now", "+1h");
     for stage in ["logged", "reserved"] {
-        let start = |role| ServerProcess::start(shop.serve_command(role).env("ACCEPT_AFTER", stage));
+        let start =
+            |role| ServerProcess::start(shop.serve_command(role).env("ACCEPT_AFTER", stage));
         let (mut api, mut worker) = (start("api"), start("worker"));
         let users: Vec<_> = (0..40).map(|number| format!("{stage}-{number}")).collect();
         let mut client = Client::connect(api.address).await.unwrap();
@@ -184,7 +200,8 @@ async fn a_process_that_is_asked_to_leave_finishes_what_it_accepted() {
         let path = format!("/api/orders/status/{product}");
         for user in &users {
             let token = crate::support::Shop::token(user);
-            let success = |answer: &Answer| answer.status == 200 && answer.data("status") == "SUCCESS";
+            let success =
+                |answer: &Answer| answer.status == 200 && answer.data("status") == "SUCCESS";
             until("an order", &next, ("GET", &path, &token), success).await;
         }
     }
@@ -205,7 +222,8 @@ async fn the_audit_trail_has_every_accepted_attempt_and_the_refusals() {
     let told = rush.run().await;
     ensure_told(&told, 10);
     results(server.address, product, &told, PATIENCE).await;
-    let outcomes = format!("SELECT count(*) FROM purchase_attempts WHERE sale_id = {sale} AND outcome");
+    let outcomes =
+        format!("SELECT count(*) FROM purchase_attempts WHERE sale_id = {sale} AND outcome");
     let since = Instant::now();
     while shop.count(&format!("{outcomes} = 'SOLD_OUT'")) < 290 {
         assert!(since.elapsed() < PATIENCE, "refusals are missing");
