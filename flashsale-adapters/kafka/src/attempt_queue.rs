@@ -107,11 +107,15 @@ impl HealthCheck for KafkaAttemptQueue {
             metadata.map_err(|error| broken("check", error))
         });
         let metadata = metadata.await?;
-        let topic = metadata.topics().first();
-        match topic.map(|topic| topic.error()) {
-            Some(None) => Ok(()),
-            // It is being made, or was deleted.
-            Some(Some(_)) | None => Err(fault(ErrorKind::Unavailable, "check")
+        let there = metadata.topics().first().is_some_and(|topic| {
+            let partitions = topic.partitions();
+            let led = partitions.iter().all(|partition| partition.leader() >= 0);
+            topic.error().is_none() && !partitions.is_empty() && led
+        });
+        match there {
+            true => Ok(()),
+            // It is being made, was deleted, or a broker is missing.
+            false => Err(fault(ErrorKind::Unavailable, "check")
                 .with_source(format!("topic {} is not there yet", self.0.config.topic))),
         }
     }

@@ -178,9 +178,10 @@ impl Auditor {
     async fn is_followed(&self, sale: &Sale) -> Result<bool, PortError> {
         let sales = self.sales.list().await?;
         Ok(sales.iter().any(|other| {
+            let closed_before = sale.phase == Phase::Closed && other.id > sale.id;
             other.product.id == sale.product.id
                 && other.phase != Phase::Scheduled
-                && other.window.start >= sale.window.end
+                && (closed_before || other.window.start >= sale.window.end)
         }))
     }
 }

@@ -58,6 +58,17 @@ async fn a_sale_whose_place_a_later_one_has_taken_need_not_be_loaded() {
     later.window.end = WINDOW.end.plus_ms(60_000);
     shop.sale_service().create(&later).await.unwrap().unwrap();
     assert_eq!(findings(&shop, sale.id).await, (Verdict::Exact, vec![]));
+
+    // One that was closed early makes room for one that starts at once.
+    let (shop, sale) = Shop::selling(3).await;
+    shop.change(sale.id, SaleChange::Close).await;
+    shop.memory_stock.forget();
+    shop.sale_service()
+        .create(&lamps(3))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(findings(&shop, sale.id).await, (Verdict::Exact, vec![]));
 }
 
 #[tokio::test]

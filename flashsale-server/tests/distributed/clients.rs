@@ -62,7 +62,8 @@ async fn an_old_client_registers_logs_in_buys_and_reads_its_result() {
     assert_eq!(attempt.status, 200, "{attempt:?}");
     assert!(attempt.body["message"].is_string());
     assert_eq!(attempt.data("status"), "PENDING");
-    assert_eq!(attempt.data("durability"), "LOGGED");
+    // The first message to a new topic may take longer than an answer may.
+    assert!(["LOGGED", "RESERVED"].contains(&attempt.data("durability")));
     assert_eq!(attempt.data("userId"), user);
 
     let since = Instant::now();
@@ -81,4 +82,5 @@ async fn an_old_client_registers_logs_in_buys_and_reads_its_result() {
     let again = client.attempt(sale, &token).await.unwrap();
     assert_eq!(again.data("attemptId"), attempt.data("attemptId"));
     assert_eq!(again.data("status"), "SUCCESS");
+    assert_eq!(again.data("durability"), "LOGGED");
 }

@@ -107,9 +107,9 @@ impl Shop {
         command
     }
 
-    /// Starts a server of this role and waits until it listens.
+    /// Starts a server of this role and waits until it serves.
     pub(crate) fn serve(&self, role: &str) -> ServerProcess {
-        ServerProcess::listen(&mut self.serve_command(role))
+        ServerProcess::start(&mut self.serve_command(role))
     }
 
     /// What the database says.
