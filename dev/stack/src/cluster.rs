@@ -1,8 +1,7 @@
-use std::process::Command;
-
 use crate::Redis;
-use crate::ports::free_port_with;
-use crate::service::{PATIENCE, output};
+use crate::port::Port;
+use crate::process::wait_until;
+use crate::program::{find, run};
 
 /// A Redis Cluster of three primaries without replicas.
 #[derive(Debug)]
@@ -11,34 +10,25 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
+    /// How far above its port each node talks to the others.
+    const BUS: u16 = 10_000;
+
     /// Starts the nodes and joins them.
     pub fn start() -> Self {
-        let nodes: Vec<_> = (0..3)
-            .map(|_| {
-                // Each node also listens on a port 10,000 higher.
-                let port = free_port_with(&[10_000]);
-                let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-                let mut node = Redis::on(port, &options);
-                node.start_now();
-                node
-            })
-            .collect();
-        let mut create = Command::new("redis-cli");
-        create.args(["--cluster", "create"]);
-        for node in &nodes {
-            create.arg(format!("127.0.0.1:{}", node.port()));
-        }
-        create.args(["--cluster-replicas", "0", "--cluster-yes"]);
-        output(&mut create).unwrap_or_else(|error| panic!("{error}"));
-        let since = std::time::Instant::now();
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+        let node = |_| Redis::started(Port::free_with(Self::BUS), &options);
+        let nodes: Vec<_> = (0..3).map(node).collect();
+        let mut create = vec!["--cluster".to_owned(), "create".to_owned()];
+        create.extend(
+            nodes
+                .iter()
+                .map(|node| format!("127.0.0.1:{}", node.port())),
+        );
+        create.push("--cluster-yes".to_owned());
+        run(&find("redis-cli"), create);
         let joined = |node: &Redis| node.cli(&["cluster", "info"]).contains("cluster_state:ok");
-        while !nodes.iter().all(joined) {
-            assert!(
-                since.elapsed() < PATIENCE,
-                "the cluster does not come together"
-            );
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        let all_joined = wait_until(|| nodes.iter().all(joined));
+        assert!(all_joined, "the cluster does not come together");
         Self { nodes }
     }
 

@@ -1,27 +1,36 @@
 use std::fs;
-use std::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::ports::free_port;
-use crate::service::{Service, fresh_folder, output};
+use crate::Server;
+use crate::home::Home;
+use crate::port::Port;
+use crate::program::{find, run};
 
 /// An Apache Kafka of one node, broker and controller (KRaft), tuned to come back quickly. It makes
 /// no topic by itself.
 #[derive(Debug)]
 pub struct Kafka {
-    service: Service,
-    port: u16,
+    server: Server,
+    /// Where it talks to itself.
+    _controller: Port,
 }
 
+/// Asks it to end.
+const ENDING: Signal = Signal::TERM;
+
 /// Small, and quick to start.
-const JVM: [&str; 4] = [
+const JVM: [&str; 5] = [
     "-Xmx384m",
     "-Xms128m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 ];
 
 impl Kafka {
@@ -32,98 +41,120 @@ impl Kafka {
         kafka
     }
 
-    /// One that has its port and is not running yet.
+    /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
     pub fn reserve() -> Self {
-        let (port, controller) = (free_port(), free_port());
-        let mut service = Service::new("kafka", fresh_folder("kafka"), Signal::TERM);
-        let folder = service.folder().to_owned();
-        let properties = folder.join("server.properties");
-        fs::write(&properties, settings(&folder, port, controller)).expect("a file");
-        let id = output(&mut tool(&["random-uuid"])).unwrap_or_else(|error| panic!("{error}"));
-        let properties = properties.display().to_string();
-        let mut format = tool(&["format", "--standalone", "-t", id.trim(), "-c", &properties]);
-        output(&mut format).unwrap_or_else(|error| panic!("{error}"));
-        let mut command = vec!["java".to_owned()];
-        command.extend(JVM.map(String::from));
-        command.push("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned());
-        command.extend([
-            "-cp".to_owned(),
-            class_path(),
-            "kafka.Kafka".to_owned(),
-            properties,
-        ]);
-        service.set_command(command);
-        Self { service, port }
+        Self::new(Home::fresh("kafka", ENDING), Port::free(), Port::free())
     }
 
-    /// Starts what was [reserved](Self::reserve).
-    pub fn start_now(&mut self) {
-        // The port opens only when the broker serves.
-        let port = self.port;
-        self.service
-            .start(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
+    /// One for a developer, not running yet: on the first free port from `port` on, with data that
+    /// stay in the folder.
+    pub fn at(folder: &Path, port: u16) -> Self {
+        let port = Port::free_from(port);
+        let controller = Port::free_from(port.number() + 1);
+        Self::new(Home::lasting(folder, ENDING), port, controller)
+    }
+
+    fn new(home: Home, port: Port, controller: Port) -> Self {
+        let properties = home.folder().join("server.properties");
+        let settings = settings(home.folder(), port.number(), controller.number());
+        fs::write(&properties, settings).expect("a file");
+        let properties = properties.display().to_string();
+        let meta = home.folder().join("data/meta.properties");
+        if !meta.exists() {
+            let id = fresh_id();
+            let format = [
+                "kafka.tools.StorageTool",
+                "format",
+                "--standalone",
+                "-t",
+                &id,
+                "-c",
+                &properties,
+            ];
+            run(&find("java"), java(&format));
+        }
+        let id = cluster_id(&meta);
+        let mut command = vec![find("java").display().to_string()];
+        command.extend(java(&["kafka.Kafka", &properties]));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
+        let ready = move || serves(address, &id).unwrap_or(false);
+        Self {
+            server: Server::new("Kafka", (home, port), command, ready),
+            _controller: controller,
+        }
     }
 
     /// `127.0.0.1:PORT`
     pub fn brokers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// The id of its process, if it runs.
-    pub fn id(&self) -> Option<u32> {
-        self.service.id()
-    }
-
-    /// Ends it in good order.
-    pub fn stop(&mut self) {
-        self.service.stop();
-    }
-
-    /// Ends it with SIGKILL.
-    pub fn kill(&mut self) {
-        self.service.kill();
-    }
-
-    /// Starts it again, after ending it if it runs, on the same port and data.
-    pub fn restart(&mut self) {
-        if self.service.is_running() {
-            self.stop();
-        }
-        self.start_now();
-    }
-
-    /// Stops it in the middle of whatever it does.
-    pub fn freeze(&self) {
-        self.service.freeze();
-    }
-
-    /// Lets it go on.
-    pub fn thaw(&self) {
-        self.service.thaw();
+        format!("127.0.0.1:{}", self.port())
     }
 }
 
-/// The storage tool of Kafka.
-fn tool(arguments: &[&str]) -> Command {
-    let mut command = Command::new("java");
-    command
-        .args(JVM)
-        .args(["-cp", &class_path(), "kafka.tools.StorageTool"]);
-    command.args(arguments);
-    command
+impl Deref for Kafka {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
 }
 
-fn class_path() -> String {
+impl DerefMut for Kafka {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+}
+
+/// Asks for the brokers of the cluster. They are told only when the broker serves, and with the id
+/// of the cluster: some other program's Kafka has another one.
+fn serves(address: SocketAddr, id: &str) -> io::Result<bool> {
+    /// Metadata, version 4: no correlation, no client id, no topics, and none to be made.
+    const REQUEST: [u8; 19] = [0, 0, 0, 15, 0, 3, 0, 4, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0, 0];
+    /// After the correlation and the throttle time.
+    const BROKERS: std::ops::Range<usize> = 8..12;
+    let second = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&address, second)?;
+    stream.set_read_timeout(Some(second))?;
+    stream.write_all(&REQUEST)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut answer = Vec::new();
+    stream
+        .take(u32::from_be_bytes(length).into())
+        .read_to_end(&mut answer)?;
+    let has_brokers = answer.get(BROKERS).is_some_and(|count| count != [0; 4]);
+    Ok(has_brokers && answer.windows(id.len()).any(|part| part == id.as_bytes()))
+}
+
+/// A new id for a cluster: 22 letters, the last of which says less than the others.
+fn fresh_id() -> String {
+    let mut random = [0; 21];
+    let source = fs::File::open("/dev/urandom");
+    let read = source.and_then(|mut source| source.read_exact(&mut random));
+    read.expect("a random number");
+    let letters = random.map(|byte| char::from(b'a' + byte % 26));
+    letters.into_iter().chain(['A']).collect()
+}
+
+fn cluster_id(meta: &Path) -> String {
+    let meta = fs::read_to_string(meta).expect("Kafka has written it");
+    let id = meta
+        .lines()
+        .find_map(|line| line.strip_prefix("cluster.id="));
+    id.expect("it has an id").to_owned()
+}
+
+/// The arguments of `java` for a program of Kafka.
+fn java(arguments: &[&str]) -> Vec<String> {
     let libraries = match std::env::var_os("FLASHSALE_KAFKA_LIB") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.services/kafka/lib"),
     };
-    let installed = libraries.is_dir();
-    assert!(
-        installed,
-        "Kafka is not installed; run `dev/services install`"
-    );
-    format!("{}/*", libraries.display())
+    let there = libraries.is_dir();
+    assert!(there, "Kafka is missing; run `dev/services install`");
+    let mut all = JVM.map(str::to_owned).to_vec();
+    all.extend(["-cp".to_owned(), format!("{}/*", libraries.display())]);
+    all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    all
 }
 
 fn settings(folder: &Path, port: u16, controller: u16) -> String {

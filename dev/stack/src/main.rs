@@ -1,29 +1,34 @@
-//! The servers for a developer: see `dev/services`. Their data go when they are stopped.
+//! The servers for a developer; `dev/services` builds and calls this.
+//!
+//! `start` leaves a process behind that holds the servers until the file with the settings is
+//! removed, which is what `stop` does.
 
+use std::error::Error;
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use flashsale_stack::{Kafka, Postgres, Redis};
+use flashsale_stack::{Kafka, Postgres, Redis, Server};
+use rustix::process::getuid;
 
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    let command = std::env::args().nth(1).unwrap_or_default();
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.services");
-    let done = fs::create_dir_all(&home).and_then(|()| match command.as_str() {
-        "start" => start(&home),
-        "keep" => keep(&home),
-        "env" => running(&home).map(|env| print!("{env}")),
-        "status" => status(&home),
-        "stop" => stop(&home),
-        other => Err(io::Error::other(format!("what is {other:?}?"))),
-    });
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["start", home] => start(Path::new(home)),
+        ["hold", home] => hold(Path::new(home)),
+        ["stop", home] => stop(Path::new(home)),
+        ["status", home] => status(Path::new(home)),
+        ["env", home] => env(Path::new(home)),
+        _ => Err("usage: flashsale-stack start|stop|status|env FOLDER".into()),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -33,97 +38,145 @@ fn main() -> ExitCode {
     }
 }
 
-/// What a shell has to know. The servers live as long as it is there.
-fn env_file(home: &Path) -> PathBuf {
-    home.join("env")
-}
+type Done = Result<(), Box<dyn Error>>;
 
-/// Starts a keeper in the background unless there is one, and waits until the servers serve.
-fn start(home: &Path) -> io::Result<()> {
-    if running(home).is_err() {
-        let _ = fs::remove_file(env_file(home));
+/// Starts the servers unless they run, and waits until they serve.
+fn start(home: &Path) -> Done {
+    fs::create_dir_all(home)?;
+    let home = &home.canonicalize()?;
+    if running(home).is_none() {
         let log = home.join("log");
-        let mut keeper = Command::new(std::env::current_exe()?)
-            .arg("keep")
-            .process_group(0)
+        let _ = fs::remove_file(settings(home));
+        // In a session of its own, so that it outlives this terminal.
+        let mut holder = Command::new("setsid")
+            .arg(std::env::current_exe()?)
+            .arg("hold")
+            .arg(home)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log)?)
             .spawn()?;
         let since = Instant::now();
-        while !env_file(home).exists() {
-            if keeper.try_wait()?.is_some() || since.elapsed() > PATIENCE {
-                let _ = keeper.kill();
+        while running(home).is_none() {
+            if holder.try_wait()?.is_some() || since.elapsed() > PATIENCE {
+                let _ = holder.kill();
                 let log = fs::read_to_string(log)?;
-                return Err(io::Error::other(format!("they do not start: {log}")));
+                return Err(format!("they do not start: {}", log.trim()).into());
             }
             sleep(PAUSE);
         }
     }
-    print!("{}", running(home)?);
-    Ok(())
+    status(home)
 }
 
-/// Keeps the servers until the file is removed.
-fn keep(home: &Path) -> io::Result<()> {
-    let (redis, postgres, kafka) = (Redis::start(), Postgres::start(), Kafka::start());
-    let env = format!(
-        "# keeper {}\nexport DATABASE_URL={}\nexport REDIS_URL={}\nexport KAFKA_BROKERS={}\n",
+/// Holds the servers until they are to be stopped or one of them is gone.
+fn hold(home: &Path) -> Done {
+    let run = run_folder(home)?;
+    let mut redis = Redis::at(&run.join("redis"), 6379);
+    let mut postgres = Postgres::at(&run.join("postgres"), 5432);
+    let mut kafka = Kafka::at(&run.join("kafka"), 9092);
+    let servers: [&mut Server; 3] = [&mut redis, &mut postgres, &mut kafka];
+    scope(|scope| {
+        for server in servers {
+            scope.spawn(|| server.start_now());
+        }
+    });
+    let text = format!(
+        "# held by {}\nexport DATABASE_URL={}\nexport REDIS_URL={}\nexport KAFKA_BROKERS={}\n",
         std::process::id(),
-        postgres.fresh_database(),
+        postgres.database("flashsale"),
         redis.url(),
         kafka.brokers()
     );
     let fresh = home.join("env.new");
-    fs::write(&fresh, &env)?;
-    fs::rename(fresh, env_file(home))?;
-    while fs::read_to_string(env_file(home)).is_ok_and(|now| now == env) {
-        sleep(PAUSE);
-    }
-    Ok(())
-}
-
-/// The settings, if a keeper runs.
-fn running(home: &Path) -> io::Result<String> {
-    let env = fs::read_to_string(env_file(home)).unwrap_or_default();
-    let keeper = env
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("# keeper "));
-    let alive = keeper.is_some_and(is_keeper);
-    if alive {
-        Ok(env)
-    } else {
-        Err(io::Error::other(
-            "not running; `dev/services start` starts them",
-        ))
-    }
-}
-
-fn status(home: &Path) -> io::Result<()> {
-    running(home).map(|env| println!("Redis, PostgreSQL and Kafka run:\n{env}"))
-}
-
-fn stop(home: &Path) -> io::Result<()> {
-    let env = running(home)?;
-    let keeper = env
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("# keeper "));
-    let keeper = keeper.unwrap_or_default();
-    fs::remove_file(env_file(home))?;
-    let since = Instant::now();
-    while is_keeper(keeper) {
-        if since.elapsed() > PATIENCE {
-            return Err(io::Error::other("they do not end"));
+    fs::write(&fresh, &text)?;
+    fs::rename(fresh, settings(home))?;
+    while fs::read_to_string(settings(home)).is_ok_and(|now| now == text) {
+        let servers: [&Server; 3] = [&redis, &postgres, &kafka];
+        if let Some(gone) = servers.into_iter().find(|server| !server.is_running()) {
+            fs::remove_file(settings(home))?;
+            return Err(format!("{gone:?} is gone, so the others end, too").into());
         }
         sleep(PAUSE);
     }
     Ok(())
 }
 
-/// Whether the process with this id is a keeper, and not one that got its id later.
-fn is_keeper(id: &str) -> bool {
-    let command = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
-    command.contains("flashsale-stack") && command.trim_end_matches('\0').ends_with("keep")
+fn stop(home: &Path) -> Done {
+    let Some((holder, _)) = running(home) else {
+        println!("nothing runs");
+        return Ok(());
+    };
+    fs::remove_file(settings(home))?;
+    let since = Instant::now();
+    while is_holder(&holder, home) {
+        if since.elapsed() > PATIENCE {
+            return Err(format!("they do not end; they are held by process {holder}").into());
+        }
+        sleep(PAUSE);
+    }
+    println!("Redis, PostgreSQL and Kafka are stopped");
+    Ok(())
+}
+
+fn status(home: &Path) -> Done {
+    let settings = env_lines(home)?;
+    println!(
+        "Redis, PostgreSQL and Kafka run:\n{}",
+        settings.replace("export ", "  ")
+    );
+    Ok(())
+}
+
+fn env(home: &Path) -> Done {
+    print!("{}", env_lines(home)?);
+    Ok(())
+}
+
+fn env_lines(home: &Path) -> Result<String, Box<dyn Error>> {
+    let (_, settings) = running(home).ok_or("nothing runs; `dev/services start` starts it")?;
+    Ok(settings)
+}
+
+/// Who holds the servers, and the settings by which they are reached.
+fn running(home: &Path) -> Option<(String, String)> {
+    let text = fs::read_to_string(settings(home)).ok()?;
+    let (holder, lines) = text.strip_prefix("# held by ")?.split_once('\n')?;
+    is_holder(holder, home).then(|| (holder.to_owned(), lines.to_owned()))
+}
+
+/// The file with the settings. The servers run for as long as it is there.
+fn settings(home: &Path) -> PathBuf {
+    home.join("env")
+}
+
+/// Whether the process with this id holds these servers, and is not one that got its id later.
+fn is_holder(id: &str, home: &Path) -> bool {
+    let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    let parts: Vec<_> = command.split(|byte| *byte == 0).collect();
+    let home = home.canonicalize().unwrap_or_default();
+    matches!(parts[..], [_, b"hold", folder, b""] if folder == home.as_os_str().as_encoded_bytes())
+}
+
+/// Where the data are. PostgreSQL does not run as root, and who else it runs as may not be let into
+/// root's folders: then the data are elsewhere, with a link to them.
+fn run_folder(home: &Path) -> io::Result<PathBuf> {
+    let run = home.join("run");
+    if !run.exists() {
+        let is_open = |folder: &Path| {
+            fs::metadata(folder).is_ok_and(|data| data.permissions().mode() & 0o001 != 0)
+        };
+        if !getuid().is_root() || home.ancestors().all(is_open) {
+            fs::create_dir(&run)?;
+        } else {
+            // A link to what is gone.
+            let _ = fs::remove_file(&run);
+            let elsewhere = tempfile::Builder::new()
+                .prefix("flashsale-services-")
+                .permissions(fs::Permissions::from_mode(0o755))
+                .tempdir_in("/var/tmp")?;
+            symlink(elsewhere.keep(), &run)?;
+        }
+    }
+    run.canonicalize()
 }

@@ -1,210 +1,225 @@
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Signal, getuid};
 
-use crate::ports::free_port;
-use crate::service::{Service, fresh_folder, output};
+use crate::Server;
+use crate::home::Home;
+use crate::port::Port;
+use crate::program::{find, output, path, run};
 
 /// A PostgreSQL that syncs what it commits. Its superuser is `postgres`.
 #[derive(Debug)]
 pub struct Postgres {
-    service: Service,
-    port: u16,
+    server: Server,
+    programs: PathBuf,
     password: Option<&'static str>,
 }
+
+/// Asks it to end without waiting for its sessions.
+const ENDING: Signal = Signal::INT;
 
 impl Postgres {
     /// Starts one that trusts everybody who reaches it.
     pub fn start() -> Self {
-        let mut postgres = Self::make(None);
+        let mut postgres = Self::reserve();
         postgres.start_now();
         postgres
     }
 
     /// Starts one that asks for a password, which its [`url`](Self::url) holds.
     pub fn with_password() -> Self {
-        let mut postgres = Self::make(Some("open-sesame"));
+        let home = Home::fresh("postgres", ENDING);
+        let mut postgres = Self::new(home, Port::free(), Some("open-sesame"));
         postgres.start_now();
         postgres
     }
 
-    /// One that has its port and is not running yet.
+    /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
     pub fn reserve() -> Self {
-        Self::make(None)
+        Self::new(Home::fresh("postgres", ENDING), Port::free(), None)
     }
 
-    fn make(password: Option<&'static str>) -> Self {
-        let port = free_port();
-        let mut service = Service::new("postgres", fresh_folder("postgres"), Signal::INT);
-        let (folder, bin) = (service.folder().to_owned(), programs());
-        let data = folder.join("data");
-        fs::create_dir(&data).expect("a folder");
-        let mut initdb = as_server(&bin.join("initdb"));
-        initdb
-            .extend(["-U", "postgres", "--no-locale", "-E", "UTF8", "-N", "-D"].map(String::from));
-        initdb.push(data.display().to_string());
-        let secret = folder.join("password");
-        match password {
-            Some(password) => {
-                fs::write(&secret, password).expect("a file");
-                initdb.extend(["-A".into(), "scram-sha-256".into()]);
-                initdb.push(format!("--pwfile={}", secret.display()));
-            }
-            None => initdb.extend(["-A".into(), "trust".into()]),
+    /// One for a developer, not running yet: on the first free port from `port` on, with data that
+    /// stay in the folder.
+    pub fn at(folder: &Path, port: u16) -> Self {
+        Self::new(Home::lasting(folder, ENDING), Port::free_from(port), None)
+    }
+
+    fn new(home: Home, port: Port, password: Option<&'static str>) -> Self {
+        let programs = programs();
+        let data = home.folder().join("data");
+        if !data.join("PG_VERSION").exists() {
+            initialise(&programs, home.folder(), password);
         }
-        if getuid().is_root() {
-            let mut chown = Command::new("chown");
-            let chown = chown.args(["-R", "postgres:"]).args([&data, &folder]);
-            output(chown).unwrap_or_else(|error| panic!("{error}"));
-        }
-        let mut command = Command::new(&initdb[0]);
-        output(command.args(&initdb[1..])).unwrap_or_else(|error| panic!("{error}"));
-        let mut command = as_server(&bin.join("postgres"));
-        command.extend(["-D".into(), data.display().to_string()]);
-        command.extend(["-p".into(), port.to_string()]);
-        for setting in [
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "max_connections=100",
-            "max_wal_size=2GB",
-        ] {
-            command.extend(["-c".into(), setting.into()]);
-        }
-        service.set_command(command);
+        let mut command = as_server(&programs.join("postgres"));
+        command.extend(["-D".to_owned(), data.display().to_string()]);
+        command.extend(["-p".to_owned(), port.number().to_string()]);
+        command.extend(SETTINGS.map(str::to_owned));
+        let url = url(port.number(), "postgres", password, "postgres");
+        let psql = programs.join("psql");
+        let data = data.display().to_string();
+        let ready = move || {
+            let folder = self::psql(&psql, &url, "SHOW data_directory");
+            folder.is_ok_and(|folder| folder.trim() == data)
+        };
         Self {
-            service,
-            port,
+            server: Server::new("PostgreSQL", (home, port), command, ready),
+            programs,
             password,
         }
     }
 
-    /// Starts what was [reserved](Self::reserve).
-    pub fn start_now(&mut self) {
-        let (url, data) = (self.url(), self.service.folder().join("data"));
-        let data = data.display().to_string();
-        self.service.start(|| {
-            psql(&url, "SHOW data_directory").is_ok_and(|directory| directory.trim() == data)
-        });
-    }
-
     /// The URL of the database `postgres`.
     pub fn url(&self) -> String {
-        self.database_url("postgres")
+        url(self.port(), "postgres", self.password, "postgres")
     }
 
-    /// The URL of the database `postgres` for somebody else.
+    /// The URL of the database `postgres` for somebody else, or with another password.
     pub fn url_for(&self, user: &str, password: &str) -> String {
-        format!(
-            "postgres://{user}:{password}@127.0.0.1:{}/postgres",
-            self.port
-        )
+        url(self.port(), user, Some(password), "postgres")
     }
 
     /// The URL of a new and empty database.
     pub fn fresh_database(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("fresh_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        self.psql(&self.url(), &format!("CREATE DATABASE {name}"));
-        self.database_url(&name)
+        self.database(&format!("fresh_{}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
-    fn database_url(&self, database: &str) -> String {
-        let password = self
-            .password
-            .map_or(String::new(), |password| format!(":{password}"));
-        format!(
-            "postgres://postgres{password}@127.0.0.1:{}/{database}",
-            self.port
-        )
+    /// The URL of the database with this name, which is made if it is not there.
+    pub fn database(&self, name: &str) -> String {
+        let there = format!("SELECT 1 FROM pg_database WHERE datname = '{name}'");
+        if self.psql(&self.url(), &there).is_empty() {
+            self.psql(&self.url(), &format!("CREATE DATABASE {name}"));
+        }
+        url(self.port(), "postgres", self.password, name)
     }
 
     /// What `psql` prints for a statement: values only, separated by bars.
     ///
     /// # Panics
-    /// If the statement fails.
+    /// If the statement fails or takes longer than 30 s.
     pub fn psql(&self, url: &str, sql: &str) -> String {
-        psql(url, sql).unwrap_or_else(|error| panic!("{error}"))
+        psql(&self.programs.join("psql"), url, sql).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The id of its first process, if it runs.
-    pub fn id(&self) -> Option<u32> {
-        self.service.id()
-    }
-
-    /// Ends it in good order; sessions are cut.
-    pub fn stop(&mut self) {
-        self.service.stop();
-    }
-
-    /// Ends it and all its children with SIGKILL.
+    /// Ends it and its children with SIGKILL; its data are kept as far as it has written them.
     pub fn kill(&mut self) {
-        self.service.kill();
-    }
-
-    /// Starts it again, after ending it if it runs, on the same port and data.
-    pub fn restart(&mut self) {
-        if self.service.is_running() {
-            self.stop();
+        self.server.kill();
+        // The system keeps the shared memory of the dead, and has room for 4,096 of them.
+        let lock = self.folder().join("data/postmaster.pid");
+        let lock = fs::read_to_string(lock).unwrap_or_default();
+        let memory = lock
+            .lines()
+            .nth(6)
+            .and_then(|line| line.split_whitespace().nth(1));
+        if let Some(memory) = memory {
+            let _ = output(Path::new("ipcrm"), ["-m", memory]);
         }
-        self.start_now();
     }
+}
 
-    /// Stops it and its children in the middle of whatever they do.
-    pub fn freeze(&self) {
-        self.service.freeze();
-    }
+impl Deref for Postgres {
+    type Target = Server;
 
-    /// Lets it go on.
-    pub fn thaw(&self) {
-        self.service.thaw();
+    fn deref(&self) -> &Server {
+        &self.server
     }
+}
+
+impl DerefMut for Postgres {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+}
+
+const SETTINGS: [&str; 10] = [
+    "-c",
+    "listen_addresses=127.0.0.1",
+    "-c",
+    "unix_socket_directories=",
+    "-c",
+    "max_connections=100",
+    "-c",
+    "max_wal_size=2GB",
+    // In its folder, which goes; /dev/shm would keep it when the server is killed.
+    "-c",
+    "dynamic_shared_memory_type=mmap",
+];
+
+/// Makes the data folder.
+fn initialise(programs: &Path, folder: &Path, password: Option<&str>) {
+    let data = folder.join("data");
+    fs::create_dir_all(&data).expect("a folder");
+    let mut command = as_server(&programs.join("initdb"));
+    command.extend(["-U", "postgres", "--no-locale", "-E", "UTF8", "-N"].map(str::to_owned));
+    command.extend(["-D".to_owned(), data.display().to_string()]);
+    let method = password.map_or("trust", |_| "scram-sha-256");
+    command.push(format!("--auth={method}"));
+    if let Some(password) = password {
+        let secret = folder.join("password");
+        fs::write(&secret, password).expect("a file");
+        command.push(format!("--pwfile={}", secret.display()));
+    }
+    if getuid().is_root() {
+        let folder = folder.display().to_string();
+        run(&find("chown"), ["-R", "postgres:", &folder]);
+    }
+    run(Path::new(&command[0]), &command[1..]);
 }
 
 /// PostgreSQL refuses to run as root; `setpriv` becomes the program, so that there is no process
 /// in between.
 fn as_server(program: &Path) -> Vec<String> {
-    let program = program.display().to_string();
+    let mut command = Vec::new();
     if getuid().is_root() {
-        let become_postgres = [
-            "setpriv",
-            "--reuid=postgres",
-            "--regid=postgres",
-            "--init-groups",
-        ];
-        become_postgres
-            .map(String::from)
-            .into_iter()
-            .chain([program])
-            .collect()
-    } else {
-        vec![program]
+        command.push(find("setpriv").display().to_string());
+        command
+            .extend(["--reuid=postgres", "--regid=postgres", "--init-groups"].map(str::to_owned));
     }
+    command.push(program.display().to_string());
+    command
 }
 
-/// The folder of the newest installed version's programs.
+/// The folder of the programs: of the newest version where Debian has them, or else in the path.
+/// Not in `/usr/local/bin`, where people put scripts of the same names.
 fn programs() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql")
+    let installed = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
         .flatten();
-    let newest = versions
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .max();
-    let newest = newest.expect("PostgreSQL is not installed; run `dev/services install`");
-    PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin"))
+    let mut versions: Vec<u32> = installed
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    versions.sort_unstable();
+    let debian = |version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"));
+    let complete = |folder: &PathBuf| {
+        let there = |name| folder.join(name).is_file();
+        ["postgres", "initdb", "psql"].into_iter().all(there)
+    };
+    let elsewhere = path().filter(|folder| folder != Path::new("/usr/local/bin"));
+    let candidates = versions.into_iter().rev().map(debian).chain(elsewhere);
+    let programs = candidates.into_iter().find(complete);
+    let programs = programs.expect("PostgreSQL is missing; run `dev/services install`");
+    let version = output(&programs.join("postgres"), ["--version"]).unwrap_or_default();
+    let major = version
+        .split(' ')
+        .nth(2)
+        .and_then(|number| number.split('.').next()?.parse().ok());
+    assert!(
+        major >= Some(14),
+        "PostgreSQL has to be 14 or newer, and is {version}"
+    );
+    programs
 }
 
-fn psql(url: &str, sql: &str) -> Result<String, String> {
-    let mut command = Command::new(programs().join("psql"));
-    output(command.env("PGCONNECT_TIMEOUT", "5").args([
-        url,
-        "-qAtX",
-        "-v",
-        "ON_ERROR_STOP=1",
-        "-c",
-        sql,
-    ]))
+fn url(port: u16, user: &str, password: Option<&str>, database: &str) -> String {
+    let password = password.map_or_else(String::new, |password| format!(":{password}"));
+    format!("postgres://{user}{password}@127.0.0.1:{port}/{database}")
+}
+
+fn psql(program: &Path, url: &str, sql: &str) -> Result<String, String> {
+    output(program, [url, "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql])
 }

@@ -1,16 +1,22 @@
-use std::process::Command;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::ports::free_port;
-use crate::service::{Service, fresh_folder, output};
+use crate::Server;
+use crate::home::Home;
+use crate::port::Port;
+use crate::process::wait_until;
+use crate::program::{find, output};
 
 /// A Redis that keeps everything in an append-only file and evicts nothing.
 #[derive(Debug)]
 pub struct Redis {
-    service: Service,
-    port: u16,
+    server: Server,
 }
+
+/// Asks it to end.
+const ENDING: Signal = Signal::TERM;
 
 impl Redis {
     /// Starts one.
@@ -20,120 +26,106 @@ impl Redis {
 
     /// Starts one with further options of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
-        let mut redis = Self::on(free_port(), options);
-        redis.start_now();
-        redis
+        Self::started(Port::free(), options)
     }
 
-    /// One that has its port and is not running yet.
+    /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
     pub fn reserve() -> Self {
-        Self::on(free_port(), &[])
+        Self::new(Home::fresh("redis", ENDING), Port::free(), &[])
+    }
+
+    /// One for a developer, not running yet: on the first free port from `port` on, with data that
+    /// stay in the folder.
+    pub fn at(folder: &Path, port: u16) -> Self {
+        Self::new(Home::lasting(folder, ENDING), Port::free_from(port), &[])
     }
 
     /// Starts a replica and waits until it has what the primary has.
     pub fn replica_of(primary: &Self) -> Self {
-        let of = format!("127.0.0.1 {}", primary.port);
+        let of = format!("127.0.0.1 {}", primary.port());
         let redis = Self::with(&["--replicaof", &of]);
-        let since = std::time::Instant::now();
-        while !redis
-            .cli(&["info", "replication"])
-            .contains("master_link_status:up")
-        {
-            assert!(
-                since.elapsed() < crate::service::PATIENCE,
-                "the replica has no link"
-            );
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        let linked = || {
+            let replication = redis.cli(&["info", "replication"]);
+            replication.contains("master_link_status:up")
+        };
+        assert!(wait_until(linked), "the replica has no link");
         redis
     }
 
-    pub(crate) fn on(port: u16, options: &[&str]) -> Self {
-        let mut service = Service::new("redis-server", fresh_folder("redis"), Signal::TERM);
-        let folder = service.folder().display().to_string();
-        let port_text = port.to_string();
-        let mut command = vec!["redis-server", "--port", &port_text, "--bind", "127.0.0.1"];
-        command.extend(["--dir", &folder, "--save", "", "--appendonly", "yes"]);
-        command.extend([
-            "--appendfsync",
-            "everysec",
-            "--maxmemory-policy",
-            "noeviction",
-        ]);
-        command.extend([
-            "--repl-diskless-sync-delay",
-            "0",
-            "--enable-debug-command",
-            "local",
-        ]);
-        command.extend(options);
-        service.set_command(command);
-        Self { service, port }
+    pub(crate) fn started(port: Port, options: &[&str]) -> Self {
+        let mut redis = Self::new(Home::fresh("redis", ENDING), port, options);
+        redis.start_now();
+        redis
     }
 
-    /// Starts what was [reserved](Self::reserve).
-    pub fn start_now(&mut self) {
-        let (port, folder) = (self.port, self.service.folder().display().to_string());
-        // Some other program's Redis would answer a ping, too; one with a password says so.
-        self.service.start(|| {
-            let dir = cli(port, &["config", "get", "dir"]).unwrap_or_default();
-            dir.contains(&folder) || dir.contains("NOAUTH")
-        });
+    fn new(home: Home, port: Port, options: &[&str]) -> Self {
+        let (folder, number) = (home.folder().display().to_string(), port.number());
+        let program = find("redis-server").display().to_string();
+        let mut command = vec![program, "--port".to_owned(), number.to_string()];
+        command.extend(["--dir".to_owned(), folder.clone()]);
+        command.extend(SETTINGS.iter().chain(options).map(|&part| part.to_owned()));
+        let ready = move || is_ready(number, &folder);
+        Self {
+            server: Server::new("Redis", (home, port), command, ready),
+        }
     }
 
     /// `redis://127.0.0.1:PORT`
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// Where it listens.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The id of its process, if it runs.
-    pub fn id(&self) -> Option<u32> {
-        self.service.id()
+        format!("redis://127.0.0.1:{}", self.port())
     }
 
     /// What `redis-cli` prints.
     ///
     /// # Panics
-    /// If it fails.
+    /// If it fails or takes longer than 30 s.
     pub fn cli(&self, arguments: &[&str]) -> String {
-        cli(self.port, arguments).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Ends it in good order; its data are kept.
-    pub fn stop(&mut self) {
-        self.service.stop();
-    }
-
-    /// Ends it with SIGKILL; its data are kept as far as it has written them.
-    pub fn kill(&mut self) {
-        self.service.kill();
-    }
-
-    /// Starts it again, after ending it if it runs, on the same port and data.
-    pub fn restart(&mut self) {
-        if self.service.is_running() {
-            self.stop();
-        }
-        self.start_now();
-    }
-
-    /// Stops it in the middle of whatever it does.
-    pub fn freeze(&self) {
-        self.service.freeze();
-    }
-
-    /// Lets it go on.
-    pub fn thaw(&self) {
-        self.service.thaw();
+        cli(self.port(), arguments).unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
+impl Deref for Redis {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl DerefMut for Redis {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+}
+
+const SETTINGS: [&str; 14] = [
+    "--bind",
+    "127.0.0.1",
+    "--save",
+    "",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "everysec",
+    "--maxmemory-policy",
+    "noeviction",
+    // A replica is in step at once, not after 5 s.
+    "--repl-diskless-sync-delay",
+    "0",
+    "--enable-debug-command",
+    "local",
+];
+
+/// Whether the Redis of this folder serves: some other program's would answer a ping, too.
+fn is_ready(port: u16, folder: &str) -> bool {
+    let answer = |arguments: &[&str]| cli(port, arguments).unwrap_or_default();
+    // One that is still loading says LOADING. One with a password says NOAUTH, to everything.
+    let ping = answer(&["ping"]);
+    ping.contains("NOAUTH")
+        || ping.contains("PONG") && answer(&["config", "get", "dir"]).contains(folder)
+}
+
 fn cli(port: u16, arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new("redis-cli");
-    output(command.args(["-p", &port.to_string()]).args(arguments))
+    let port = port.to_string();
+    output(&find("redis-cli"), ["-p", &port].iter().chain(arguments))
 }

@@ -1,110 +1,125 @@
-//! The guards do what they say.
+//! A guard leaves nothing behind, however it ends.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::fs::read_to_string;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use flashsale_stack::{Kafka, Postgres, Redis, RedisCluster};
+use flashsale_stack::{Kafka, Postgres, Redis, Server};
 
-fn is_there(id: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    !stat.is_empty() && !stat.contains(") Z ")
+/// What a server has in the system: its process, its folder, and shared memory that its process
+/// has made.
+struct Traces {
+    id: u32,
+    folder: PathBuf,
 }
 
-#[test]
-fn a_redis_keeps_its_data_when_it_is_killed() {
-    let mut redis = Redis::start();
-    redis.cli(&["set", "a", "1"]);
-    redis.kill();
-    redis.restart();
-    assert_eq!(redis.cli(&["get", "a"]).trim(), "1");
-    let replica = Redis::replica_of(&redis);
-    assert_eq!(replica.cli(&["get", "a"]).trim(), "1");
-}
+impl Traces {
+    fn of(server: &Server) -> Self {
+        Self {
+            id: server.id().unwrap(),
+            folder: server.folder().to_owned(),
+        }
+    }
 
-#[test]
-fn a_frozen_redis_answers_after_the_thaw() {
-    let redis = Redis::start();
-    redis.freeze();
-    redis.thaw();
-    assert_eq!(redis.cli(&["ping"]).trim(), "PONG");
-}
+    /// Those that are there.
+    fn found(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let stat = read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
+        if !stat.is_empty() && !stat.contains(") Z ") {
+            found.push(stat);
+        }
+        if self.folder.exists() {
+            found.push(self.folder.display().to_string());
+        }
+        let memory = read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+        let maker = |line: &&str| line.split_whitespace().nth(4) == Some(&self.id.to_string());
+        found.extend(memory.lines().filter(maker).map(str::to_owned));
+        found
+    }
 
-#[test]
-fn a_cluster_knows_all_its_slots() {
-    let mut cluster = RedisCluster::start();
-    assert_eq!(cluster.url().split(',').count(), 3);
-    let info = cluster.nodes()[0].cli(&["cluster", "info"]);
-    assert!(info.contains("cluster_slots_ok:16384"), "{info}");
-}
-
-#[test]
-fn a_postgres_keeps_its_data_when_it_is_killed() {
-    let mut postgres = Postgres::start();
-    let url = postgres.fresh_database();
-    postgres.psql(&url, "CREATE TABLE t (a int); INSERT INTO t VALUES (7)");
-    postgres.kill();
-    postgres.restart();
-    assert_eq!(postgres.psql(&url, "SELECT a FROM t").trim(), "7");
-}
-
-#[test]
-fn a_postgres_can_ask_for_a_password() {
-    let postgres = Postgres::with_password();
-    assert_eq!(postgres.psql(&postgres.url(), "SELECT 1").trim(), "1");
-}
-
-#[test]
-fn a_kafka_comes_back_on_its_port() {
-    let mut kafka = Kafka::reserve();
-    kafka.start_now();
-    let id = kafka.id().unwrap();
-    kafka.kill();
-    assert!(!is_there(id));
-    kafka.restart();
+    fn assert_gone_soon(&self) {
+        let since = Instant::now();
+        while !self.found().is_empty() {
+            let elapsed = since.elapsed();
+            assert!(elapsed < Duration::from_secs(15), "{:?}", self.found());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 #[test]
 fn a_guard_that_is_dropped_leaves_nothing() {
-    let ids = {
-        let (redis, postgres) = (Redis::start(), Postgres::start());
-        [redis.id().unwrap(), postgres.id().unwrap()]
-    };
-    for id in ids {
-        assert!(!is_there(id));
+    let (redis, postgres, kafka) = (Redis::start(), Postgres::start(), Kafka::start());
+    postgres.freeze();
+    let all = [&redis as &Server, &postgres, &kafka].map(Traces::of);
+    assert!(all.iter().all(|traces| traces.found().len() > 1));
+    drop((redis, postgres, kafka));
+    for traces in all {
+        assert_eq!(traces.found(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_guard_of_a_server_that_was_killed_leaves_nothing() {
+    let (mut redis, mut postgres) = (Redis::start(), Postgres::start());
+    let all = [&redis as &Server, &postgres].map(Traces::of);
+    redis.kill();
+    postgres.kill();
+    drop((redis, postgres));
+    for traces in all {
+        assert_eq!(traces.found(), [""; 0]);
     }
 }
 
 /// Not a test by itself: the next one runs it in a process of its own and kills that.
 #[test]
-fn hold_a_redis() {
-    if std::env::var_os("HOLD_A_REDIS").is_some() {
-        let redis = Redis::start();
-        println!("redis {}", redis.id().unwrap());
-        std::thread::sleep(Duration::from_secs(60));
+fn hold_some_servers() {
+    if std::env::var_os("HOLD_SOME_SERVERS").is_none() {
+        return;
     }
+    let (redis, postgres) = (Redis::start(), Postgres::start());
+    let (frozen, mut killed) = (Postgres::start(), Redis::start());
+    for server in [&redis as &Server, &postgres, &frozen, &killed] {
+        println!(
+            "holds|{}|{}",
+            server.id().unwrap(),
+            server.folder().display()
+        );
+    }
+    killed.kill();
+    frozen.freeze();
+    println!("ready|");
+    std::thread::sleep(Duration::from_secs(60));
 }
 
 #[test]
-fn a_server_ends_with_the_process_that_held_it() {
-    use std::io::{BufRead, BufReader};
-    use std::process::{Command, Stdio};
+fn servers_end_with_the_process_that_held_them() {
     let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "hold_a_redis", "--nocapture"])
-        .env("HOLD_A_REDIS", "1")
+        .args(["--exact", "hold_some_servers", "--nocapture"])
+        .env("HOLD_SOME_SERVERS", "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
-    let id = lines
-        .find_map(|line| line.unwrap().split("redis ").nth(1)?.parse().ok())
-        .unwrap();
-    assert!(is_there(id));
+    let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    let mut all = Vec::new();
+    for line in lines.map(Result::unwrap) {
+        if line.contains("ready|") {
+            break;
+        }
+        if let Some((_, line)) = line.split_once("holds|") {
+            let (id, folder) = line.split_once('|').unwrap();
+            let (id, folder) = (id.parse().unwrap(), Path::new(folder).to_owned());
+            all.push(Traces { id, folder });
+        }
+    }
+    assert_eq!(all.len(), 4);
     holder.kill().unwrap();
     holder.wait().unwrap();
-    let since = Instant::now();
-    while is_there(id) {
-        assert!(since.elapsed() < Duration::from_secs(10), "it lives on");
-        std::thread::sleep(Duration::from_millis(10));
+    for traces in all {
+        traces.assert_gone_soon();
     }
 }
