@@ -1,0 +1,167 @@
+//! Adapters combined at will: stock in Redis, orders in SQLite, and between them a queue of one's
+//! own, a list in memory. What the list loses in a crash, the outbox in Redis still has; repair
+//! decides it.
+//!
+//! `cargo run -p flashsale-examples --bin own_queue [REDIS_URL]`; without a URL it starts a Redis of
+//! its own (which has to be installed: `dev/services install`).
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use flashsale_core::PortError;
+use flashsale_core::domain::{Attempt, NewSale, OrderStatus, UserId, Window};
+use flashsale_core::ports::{
+    AttemptQueue, AttemptReader, Clock, Delivery, HealthCheck, NoRecorder, Published,
+};
+use flashsale_core::services::{AttemptOutcome, EnginePorts};
+use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
+use flashsale_redis::{RedisConfig, RedisStockStore};
+use flashsale_stack::Redis;
+use tokio::sync::Notify;
+
+/// Attempts in memory, for one group of readers. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+struct ListQueue(Arc<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    waiting: Mutex<VecDeque<Attempt>>,
+    arrived: Notify,
+}
+
+impl List {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Attempt>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl AttemptQueue for ListQueue {
+    async fn publish(&self, attempts: &[Attempt]) -> Result<Vec<Published>, PortError> {
+        self.0.waiting().extend(attempts.iter().cloned());
+        self.0.arrived.notify_one();
+        // Honest: a list in memory is no log. The outbox keeps the attempts until they are decided.
+        Ok(vec![Published::Unconfirmed; attempts.len()])
+    }
+
+    async fn subscribe(&self, _group: &str) -> Result<Box<dyn AttemptReader>, PortError> {
+        Ok(Box::new(ListReader {
+            list: Arc::clone(&self.0),
+            uncommitted: Vec::new(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct ListReader {
+    list: Arc<List>,
+    uncommitted: Vec<Attempt>,
+}
+
+#[async_trait]
+impl AttemptReader for ListReader {
+    async fn poll(&mut self, max: usize, wait_ms: u64) -> Result<Vec<Delivery>, PortError> {
+        if self.list.waiting().is_empty() {
+            let wait = Duration::from_millis(wait_ms);
+            let _ = tokio::time::timeout(wait, self.list.arrived.notified()).await;
+        }
+        let mut waiting = self.list.waiting();
+        let count = waiting.len().min(max);
+        let attempts: Vec<_> = waiting.drain(..count).collect();
+        self.uncommitted.extend(attempts.iter().cloned());
+        Ok(attempts.into_iter().map(Delivery::Attempt).collect())
+    }
+
+    async fn commit(&mut self) -> Result<(), PortError> {
+        self.uncommitted.clear();
+        Ok(())
+    }
+
+    async fn rewind(&mut self) -> Result<(), PortError> {
+        let mut waiting = self.list.waiting();
+        for attempt in self.uncommitted.drain(..).rev() {
+            waiting.push_front(attempt);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ListReader {
+    fn drop(&mut self) {
+        let mut waiting = self.list.waiting();
+        for attempt in self.uncommitted.drain(..).rev() {
+            waiting.push_front(attempt);
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let (own, url) = match std::env::args().nth(1) {
+        Some(url) => (None, url),
+        None => {
+            let redis = Redis::start();
+            let url = redis.url();
+            (Some(redis), url)
+        }
+    };
+    let stock = RedisStockStore::new(RedisConfig::new(url))?;
+    stock.check().await?;
+    let folder = tempfile::tempdir()?;
+    let mut config = EmbeddedConfig::new(folder.path().join("orders.db"));
+    config.decides = Decides::Later;
+    let database = EmbeddedEngine::open(config, Arc::new(SystemClock))?;
+    let queue = ListQueue::default();
+    let ports = EnginePorts {
+        stock: Arc::new(stock),
+        queue: Arc::new(queue.clone()),
+        orders: database.orders(),
+        sales: database.sales(),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(UuidV7),
+        recorder: Arc::new(NoRecorder),
+    };
+    let shop = ports.services();
+    shop.prepare().await?;
+
+    let now = SystemClock.now();
+    let lamps = NewSale {
+        product_name: "Lamp".to_owned(),
+        product_description: "One per person".to_owned(),
+        window: Window {
+            start: now,
+            end: now.plus_ms(60 * 60 * 1_000),
+        },
+        stock: 2,
+    };
+    let sale = shop.sales.create(&lamps).await??.sale;
+    for name in ["ann", "bob", "eve"] {
+        match shop
+            .flash_sale
+            .attempt(&UserId::new(name)?, sale.id)
+            .await?
+        {
+            AttemptOutcome::Accepted(yes) => println!("{name}: attempt {}", yes.attempt),
+            no => println!("{name}: {no:?}"),
+        }
+    }
+    let mut reader = queue.subscribe("workers").await?;
+    while shop.worker.step(&mut *reader, 10).await?.decided > 0 {}
+    for name in ["ann", "bob", "eve"] {
+        let user = UserId::new(name)?;
+        let standing = shop.flash_sale.standing(&user, sale.product.id).await?;
+        println!(
+            "{name}: {:?}, attempted: {}",
+            standing.status, standing.attempted
+        );
+        let bought = standing.status == OrderStatus::Success;
+        assert_eq!(bought, name != "eve");
+    }
+    let account = shop.auditor.account(sale.id).await?.ok_or("no account")?;
+    assert!(account.findings.is_empty(), "{:?}", account.findings);
+    drop((shop, own));
+    Ok(())
+}
