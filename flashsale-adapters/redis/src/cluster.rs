@@ -39,6 +39,8 @@ struct Nodes {
     links: HashMap<(String, u16), Arc<Link>>,
     /// The owner of each slot; empty until it is known.
     owners: Vec<Option<Arc<Link>>>,
+    /// Why the last question for the slots was not answered.
+    why: Option<Fault>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -218,14 +220,18 @@ impl Shared {
                 .flatten()
                 .any(|owner| Arc::ptr_eq(owner, link))
         });
-        nodes.owners = owners;
+        (nodes.owners, nodes.why) = (owners, None);
     }
 
     /// Why nobody has a slot, as far as that is known.
     fn why_no_owner(&self, slot: u16) -> Fault {
-        let seeds = self.seeds.iter().filter_map(|seed| seed.why_down());
-        let mut why = seeds.map(|why| Fault::not_connected(Some(why)));
-        why.next().unwrap_or_else(|| Fault::no_owner(slot))
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.why.clone().unwrap_or_else(|| Fault::no_owner(slot))
+    }
+
+    fn not_found(&self, why: Fault) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.why = Some(why.harmless());
     }
 }
 
@@ -239,6 +245,7 @@ async fn find(shared: Arc<Shared>) {
     {
         if let Err(fault) = shared.ask().await {
             tracing::debug!(?fault, "the slots of the cluster are not known");
+            shared.not_found(fault);
         }
         shared.round.send_modify(|round| round.done = round.wanted);
         sleep(PAUSE).await;

@@ -89,14 +89,6 @@ impl Link {
         &self.shared.info
     }
 
-    /// Why the last attempt to connect has failed, if it has.
-    pub(crate) fn why_down(&self) -> Option<RedisError> {
-        match &*self.shared.state.borrow() {
-            State::Down(why) => why.clone(),
-            State::Up(..) | State::Connecting => None,
-        }
-    }
-
     /// Sends a request and waits for its answer until `deadline`. A script that Redis does not have
     /// is loaded, and the request is made again: it has done nothing.
     pub(crate) async fn call(

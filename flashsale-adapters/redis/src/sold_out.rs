@@ -65,8 +65,8 @@ pub(crate) struct Shown {
     /// Changes whenever somebody comes to hold units, or does no more.
     pub(crate) version: u64,
     pub(crate) available: u64,
-    /// Whether it sells to whom it has units for.
-    pub(crate) selling: bool,
+    /// Whether it sells to whom it has units for; nothing if the answer does not show it.
+    pub(crate) selling: Option<bool>,
     /// When Redis was asked.
     pub(crate) asked_at: Instant,
     /// What [`SoldOut::returns`] said then.
@@ -119,11 +119,18 @@ impl SoldOut {
         if shown.returns != self.returns() {
             return false;
         }
-        self.probing.store(false, Ordering::Relaxed);
-        if !shown.selling || shown.available > 0 {
+        if shown.available == 0 && shown.selling.is_none() {
+            return false;
+        }
+        if shown.available > 0 || shown.selling == Some(false) {
             state.seen = None;
             return false;
         }
+        self.note_empty(&mut state, shown)
+    }
+
+    fn note_empty(&self, state: &mut Memory, shown: Shown) -> bool {
+        self.probing.store(false, Ordering::Relaxed);
         if state.seen.is_none_or(|seen| seen.at <= shown.asked_at) {
             state.seen = Some(Seen {
                 version: shown.version,
@@ -200,7 +207,7 @@ mod tests {
         Shown {
             version,
             available: 0,
-            selling: true,
+            selling: Some(true),
             asked_at,
             returns: sold_out.returns(),
         }
@@ -219,6 +226,17 @@ mod tests {
         sold_out.refuses([user(name)].iter(), now)
     }
 
+    /// Notes the same answer until the holders are to be read again, which is soon.
+    fn until_read_again(sold_out: &SoldOut, version: u64, now: Instant) {
+        let begun = std::time::Instant::now();
+        while !sold_out.note(empty(sold_out, version, now)) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(5),
+                "nobody reads them"
+            );
+        }
+    }
+
     #[test]
     fn nobody_is_refused_before_the_holders_are_known() {
         let now = Instant::now();
@@ -228,8 +246,7 @@ mod tests {
         assert!(!refuses(&sold_out, "bob", now));
         sold_out.learn(None);
         assert!(!refuses(&sold_out, "bob", now));
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(sold_out.note(empty(&sold_out, 7, now)), "another tries");
+        until_read_again(&sold_out, 7, now);
     }
 
     #[test]
@@ -258,14 +275,10 @@ mod tests {
     }
 
     #[test]
-    fn another_version_a_unit_and_a_return_end_it() {
+    fn another_version_a_unit_a_pause_and_a_return_end_it() {
         let now = Instant::now();
         let sold_out = known(now);
-        std::thread::sleep(Duration::from_millis(20));
-        assert!(
-            sold_out.note(empty(&sold_out, 8, now)),
-            "holders are read anew"
-        );
+        until_read_again(&sold_out, 8, now);
         assert!(!refuses(&sold_out, "bob", now));
 
         let sold_out = known(now);
@@ -275,6 +288,22 @@ mod tests {
         };
         assert!(!sold_out.note(unit));
         assert!(!refuses(&sold_out, "bob", now));
+
+        let sold_out = known(now);
+        let paused = Shown {
+            selling: Some(false),
+            ..empty(&sold_out, 7, now)
+        };
+        assert!(!sold_out.note(paused));
+        assert!(!refuses(&sold_out, "bob", now));
+
+        let sold_out = known(now);
+        let holders_only = Shown {
+            selling: None,
+            ..empty(&sold_out, 7, now)
+        };
+        assert!(!sold_out.note(holders_only));
+        assert!(refuses(&sold_out, "bob", now), "that shows nothing new");
 
         let sold_out = known(now);
         let before = empty(&sold_out, 7, now);

@@ -83,7 +83,7 @@ impl Job for Reserving {
         let shown = Shown {
             version: judged.holders_version,
             available: judged.available,
-            selling: judged.letters.bytes().any(|letter| b"RS".contains(&letter)),
+            selling: judged.is_selling(),
             asked_at,
             returns,
         };
@@ -215,6 +215,15 @@ struct Judged {
     at: flashsale_core::domain::Timestamp,
     starts_at: flashsale_core::domain::Timestamp,
     holds: Vec<Value>,
+}
+
+impl Judged {
+    /// Whether the sale sells to whom it has units for; nothing if only holders have asked, who are
+    /// told what they hold in any case.
+    fn is_selling(&self) -> Option<bool> {
+        let mut others = self.letters.bytes().filter(|letter| *letter != b'H');
+        others.next().map(|letter| b"RS".contains(&letter))
+    }
 }
 
 impl Answer {

@@ -1,0 +1,157 @@
+//! A Redis Cluster whose slots move and whose nodes come and go.
+#![allow(clippy::unwrap_used)]
+
+mod shop;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use flashsale_core::domain::{Decision, OpenOutcome, ReserveOutcome, SaleResult, UserId};
+use flashsale_core::ports::{StockStore, StockStoreExt};
+use flashsale_core::{Effect, ErrorKind};
+use flashsale_stack::{Redis, RedisCluster};
+use shop::*;
+
+/// The node that has the slot of the product 42, and another one.
+fn owner_and_other(cluster: &mut RedisCluster) -> (usize, usize) {
+    let owner = cluster
+        .nodes()
+        .iter()
+        .position(|node| !node.cli(&["get", "flashsale:stock:{42}"]).contains("MOVED"));
+    let owner = owner.unwrap();
+    (owner, (owner + 1) % 3)
+}
+
+fn id(node: &Redis) -> String {
+    node.cli(&["cluster", "myid"]).trim().to_owned()
+}
+
+/// What the nodes answered with that a client had to follow.
+fn redirections(cluster: &mut RedisCluster, kind: &str) -> u64 {
+    let count = |node: &Redis| {
+        let stats = node.cli(&["info", "errorstats"]);
+        let prefix = format!("errorstat_{kind}:count=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&prefix));
+        line.map_or(0, |count| count.trim().parse::<u64>().unwrap())
+    };
+    cluster.nodes().iter().map(count).sum()
+}
+
+#[tokio::test]
+async fn sales_are_spread_and_their_slots_may_move() {
+    let mut cluster = RedisCluster::start();
+    let store = store(cluster.url());
+    open(&store, 100).await;
+    reserve(&store, 1).await;
+    let (from, to) = owner_and_other(&mut cluster);
+    for node in cluster.nodes() {
+        node.cli(&["config", "resetstat"]);
+    }
+    let slot = cluster.nodes()[from].cli(&["cluster", "keyslot", "flashsale:stock:{42}"]);
+    let slot = slot.trim().to_owned();
+    let (from_id, to_id) = (id(&cluster.nodes()[from]), id(&cluster.nodes()[to]));
+    let nodes = cluster.nodes();
+    nodes[to].cli(&["cluster", "setslot", &slot, "importing", &from_id]);
+    nodes[from].cli(&["cluster", "setslot", &slot, "migrating", &to_id]);
+    reserve(&store, 2).await;
+    // Half of the keys are here and half there: nobody can do it now.
+    let port = nodes[to].port().to_string();
+    let moves = |key: &str| nodes[from].cli(&["migrate", "127.0.0.1", &port, key, "0", "1000"]);
+    moves("flashsale:stock:{42}");
+    let error = store.reserve_one(&sale(), &wish(3)).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.effect()),
+        (ErrorKind::Unavailable, Effect::None)
+    );
+    for name in ["sale", "users", "outbox", "undecided"] {
+        moves(&format!("flashsale:{name}:{{42}}"));
+    }
+    // All keys are there, but the slot is not.
+    reserve(&store, 3).await;
+    for node in [to, from] {
+        nodes[node].cli(&["cluster", "setslot", &slot, "node", &to_id]);
+    }
+    reserve(&store, 4).await;
+    assert_eq!(units(&store).await, (96, 4, 0));
+    assert!(redirections(&mut cluster, "ASK") > 0);
+    assert!(redirections(&mut cluster, "MOVED") > 0);
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_stops_its_own_sales_only() {
+    let mut cluster = RedisCluster::start();
+    let store = store(cluster.url());
+    for node in cluster.nodes() {
+        node.cli(&["config", "set", "cluster-require-full-coverage", "no"]);
+    }
+    open(&store, 100).await;
+    let (lost, _) = owner_and_other(&mut cluster);
+    // Another product, on another node.
+    let mut elsewhere = sale_of(7, 1);
+    for product in 1.. {
+        elsewhere = sale_of(7, product);
+        let key = format!("flashsale:stock:{{{product}}}");
+        if cluster.nodes()[lost].cli(&["get", &key]).contains("MOVED") {
+            break;
+        }
+    }
+    let opened = store.open(&elsewhere, &snapshot(100)).await.unwrap();
+    assert_eq!(opened, OpenOutcome::Opened);
+    reserve(&store, 1).await;
+    cluster.nodes()[lost].kill();
+    until("the loss must be told", || async {
+        store.reserve_one(&sale(), &wish(2)).await.is_err()
+    })
+    .await;
+    for number in 0..20 {
+        let outcome = store.reserve_one(&elsewhere, &wish(number)).await.unwrap();
+        assert!(
+            matches!(outcome, ReserveOutcome::Reserved(_)),
+            "{outcome:?}"
+        );
+    }
+    cluster.nodes()[lost].restart();
+    let took = until("it must sell again", || async {
+        store.reserve_one(&sale(), &wish(3)).await.is_ok()
+    })
+    .await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+}
+
+#[tokio::test]
+async fn results_of_many_users_are_on_many_nodes() {
+    let mut cluster = RedisCluster::start();
+    let store = store(cluster.url());
+    let users: Vec<UserId> = (0..500).map(user).collect();
+    let results: Vec<_> = users
+        .iter()
+        .map(|user| SaleResult {
+            user: user.clone(),
+            product: sale().product,
+            sale: sale().id,
+            attempt: fresh_id(),
+            decision: Decision::Success(order(1)),
+        })
+        .collect();
+    store.put_results(&results).await.unwrap();
+    let found = store.results(sale().product, &users).await.unwrap();
+    let expected: Vec<_> = results.into_iter().map(Some).collect();
+    assert_eq!(found, expected);
+    let sizes: BTreeSet<_> = cluster
+        .nodes()
+        .iter()
+        .map(|node| node.cli(&["dbsize"]))
+        .collect();
+    assert!(!sizes.contains("0"), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_is_found_by_any_of_its_addresses() {
+    let mut cluster = RedisCluster::start();
+    let nobody = Redis::reserve();
+    let url = format!("{},{}", nobody.url(), cluster.nodes()[2].url());
+    let store = store(url);
+    open(&store, 1).await;
+    reserve(&store, 1).await;
+}
