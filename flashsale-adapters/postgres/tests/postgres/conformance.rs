@@ -1,0 +1,101 @@
+//! The PostgreSQL adapters keep the contracts of their ports.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flashsale_core::PortError;
+use flashsale_core::ports::{SaleRepo, UserRepo};
+use flashsale_core::testing::{self, AttemptRepoRig, Fixture, OrderRepoRig, Task};
+use flashsale_postgres::PostgresDatabase;
+
+use crate::shop;
+
+/// All cases share a database: they use ids of their own.
+#[derive(Debug)]
+struct Shared {
+    url: String,
+}
+
+impl Shared {
+    async fn new() -> Self {
+        let (url, _) = shop::fresh().await;
+        Self { url }
+    }
+
+    /// Connected anew, as by a process that has just been started.
+    fn database(&self) -> PostgresDatabase {
+        shop::database(self.url.as_str())
+    }
+}
+
+macro_rules! fixture {
+    ($rig:ty, $database:ident, $made:expr) => {
+        #[async_trait]
+        impl Fixture<$rig> for Shared {
+            async fn open(&self, _place: &str) -> Result<$rig, PortError> {
+                let $database = self.database();
+                Ok($made)
+            }
+
+            fn durable(&self) -> bool {
+                true
+            }
+
+            async fn together(&self, tasks: Vec<Task>) {
+                let mut set = tokio::task::JoinSet::new();
+                for task in tasks {
+                    set.spawn(task);
+                }
+                set.join_all().await;
+            }
+        }
+    };
+}
+
+fixture!(
+    OrderRepoRig,
+    database,
+    OrderRepoRig {
+        orders: Arc::new(database.orders()),
+        sales: Arc::new(database.sales()),
+    }
+);
+fixture!(
+    AttemptRepoRig,
+    database,
+    AttemptRepoRig {
+        attempts: Arc::new(database.attempts()),
+        orders: Arc::new(database.orders()),
+        sales: Arc::new(database.sales()),
+    }
+);
+fixture!(Arc<dyn SaleRepo>, database, Arc::new(database.sales()));
+fixture!(Arc<dyn UserRepo>, database, Arc::new(database.users()));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_repo_keeps_its_contract() {
+    let report = testing::order_repo(&Shared::new().await).await;
+    report.assert_passed();
+    assert!(report.skipped().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sale_repo_keeps_its_contract() {
+    let report = testing::sale_repo(&Shared::new().await).await;
+    report.assert_passed();
+    assert!(report.skipped().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_user_repo_keeps_its_contract() {
+    let report = testing::user_repo(&Shared::new().await).await;
+    report.assert_passed();
+    assert!(report.skipped().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_attempt_repo_keeps_its_contract() {
+    let report = testing::attempt_repo(&Shared::new().await).await;
+    report.assert_passed();
+    assert!(report.skipped().is_empty());
+}

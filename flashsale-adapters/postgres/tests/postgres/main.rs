@@ -1,0 +1,13 @@
+//! The adapters on a real PostgreSQL.
+#![allow(clippy::unwrap_used)]
+
+mod arbiter;
+mod conformance;
+mod faults;
+mod guards;
+mod health;
+mod migrations;
+mod people;
+mod shop;
+mod telling;
+mod trail;
