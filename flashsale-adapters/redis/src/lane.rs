@@ -343,3 +343,182 @@ fn refuse<O>(replies: Vec<Reply<O>>, fault: &Fault, unknown: bool) {
         let _ = to.send(Err(if unknown { fault.unknown() } else { fault }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use flashsale_core::ErrorKind;
+
+    use super::*;
+
+    /// Answers with the items themselves, as slowly and as badly as it is told.
+    struct Echo {
+        lane: Lane<u32, u32>,
+        room: Room,
+        takes: Duration,
+        /// What the attempts fail with, the first one first.
+        faults: Mutex<VecDeque<Fault>>,
+        sent: Mutex<Vec<(Vec<u32>, bool)>>,
+    }
+
+    impl Echo {
+        fn new(takes_ms: u64, faults: impl IntoIterator<Item = Fault>) -> Arc<Self> {
+            Arc::new(Self {
+                lane: Lane::default(),
+                room: Room::new(4),
+                takes: Duration::from_millis(takes_ms),
+                faults: Mutex::new(faults.into_iter().collect()),
+                sent: Mutex::default(),
+            })
+        }
+
+        /// Submits items that have to be answered within so many milliseconds.
+        fn submit(
+            self: &Arc<Self>,
+            items: &[u32],
+            budget_ms: u64,
+        ) -> tokio::task::JoinHandle<Result<Vec<u32>, Fault>> {
+            let (own, items) = (Arc::clone(self), items.to_vec());
+            let deadline = Instant::now() + Duration::from_millis(budget_ms);
+            tokio::spawn(async move {
+                let job = || Sender(Arc::clone(&own));
+                own.lane.submit(items, deadline, &own.room, job).await
+            })
+        }
+
+        async fn until_sent(&self, batches: usize) {
+            while self.sent.lock().unwrap().len() < batches {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        fn sent(&self) -> Vec<(Vec<u32>, bool)> {
+            self.sent.lock().unwrap().clone()
+        }
+    }
+
+    struct Sender(Arc<Echo>);
+
+    impl Job for Sender {
+        type Item = u32;
+        type Outcome = u32;
+
+        fn lane(&self) -> &Lane<u32, u32> {
+            &self.0.lane
+        }
+
+        fn room(&self) -> &Room {
+            &self.0.room
+        }
+
+        fn patience(&self) -> Duration {
+            Duration::from_millis(10_000)
+        }
+
+        async fn send(&self, items: &[u32], attempt: Attempt) -> Result<Vec<u32>, Fault> {
+            let sent = (items.to_vec(), attempt.again);
+            self.0.sent.lock().unwrap().push(sent);
+            sleep(self.0.takes).await;
+            let fault = self.0.faults.lock().unwrap().pop_front();
+            fault.map_or_else(|| Ok(items.to_vec()), Err)
+        }
+    }
+
+    fn lost() -> Fault {
+        Fault::no_answer(Duration::ZERO)
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_a_batch_is_in_flight_is_the_next_batch() {
+        let echo = Echo::new(50, []);
+        let first = echo.submit(&[1], 10_000);
+        echo.until_sent(1).await;
+        let (second, third) = (echo.submit(&[2, 3], 10_000), echo.submit(&[4], 10_000));
+        assert_eq!(first.await.unwrap().unwrap(), [1]);
+        assert_eq!(second.await.unwrap().unwrap(), [2, 3]);
+        assert_eq!(third.await.unwrap().unwrap(), [4]);
+        let batches = [(vec![1], false), (vec![2, 3, 4], false)];
+        assert_eq!(echo.sent(), batches);
+    }
+
+    #[tokio::test]
+    async fn each_caller_is_answered_at_his_own_deadline() {
+        let echo = Echo::new(300, []);
+        let begun = Instant::now();
+        let (hasty, patient) = (echo.submit(&[1], 50), echo.submit(&[2], 10_000));
+        let fault = hasty.await.unwrap().unwrap_err();
+        let took = begun.elapsed();
+        assert!(took < Duration::from_millis(250), "it took {took:?}");
+        assert_eq!(
+            (fault.kind, fault.effect),
+            (ErrorKind::Unavailable, Effect::Unknown)
+        );
+        assert_eq!(patient.await.unwrap().unwrap(), [2]);
+    }
+
+    #[tokio::test]
+    async fn who_has_waited_too_long_is_not_sent() {
+        let echo = Echo::new(200, []);
+        let first = echo.submit(&[1], 10_000);
+        echo.until_sent(1).await;
+        let late = echo.submit(&[2], 50).await.unwrap().unwrap_err();
+        assert_eq!(
+            (late.kind, late.effect),
+            (ErrorKind::Unavailable, Effect::None)
+        );
+        first.await.unwrap().unwrap();
+        assert_eq!(echo.sent(), [(vec![1], false)]);
+    }
+
+    #[tokio::test]
+    async fn what_may_have_happened_is_sent_again_twice_at_most() {
+        let echo = Echo::new(0, [lost(), lost()]);
+        assert_eq!(echo.submit(&[1], 10_000).await.unwrap().unwrap(), [1]);
+        let attempts = [(vec![1], false), (vec![1], true), (vec![1], true)];
+        assert_eq!(echo.sent(), attempts);
+
+        // A refusal tells nothing about the attempt before it.
+        let echo = Echo::new(0, [lost(), Fault::not_connected(None), lost(), lost()]);
+        let fault = echo.submit(&[1], 10_000).await.unwrap().unwrap_err();
+        assert_eq!(fault.effect, Effect::Unknown);
+        assert_eq!(echo.sent().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_nobody_waits() {
+        let echo = Echo::new(0, [Fault::not_connected(None)]);
+        let fault = echo.submit(&[1], 10_000).await.unwrap().unwrap_err();
+        assert_eq!(
+            (fault.kind, fault.effect),
+            (ErrorKind::Unavailable, Effect::None)
+        );
+        assert_eq!(echo.sent().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn callers_that_are_gone_are_left_out() {
+        let echo = Echo::new(50, [lost()]);
+        let (gone, stays) = (echo.submit(&[1], 10_000), echo.submit(&[2], 10_000));
+        echo.until_sent(1).await;
+        gone.abort();
+        assert_eq!(stays.await.unwrap().unwrap(), [2]);
+        assert_eq!(echo.sent(), [(vec![1, 2], false), (vec![2], true)]);
+    }
+
+    #[tokio::test]
+    async fn so_many_may_wait_and_not_one_more() {
+        let echo = Echo::new(100, []);
+        let first = echo.submit(&[1], 10_000);
+        echo.until_sent(1).await;
+        let (second, third) = (echo.submit(&[2, 3, 4], 10_000), echo.submit(&[5], 10_000));
+        tokio::task::yield_now().await;
+        let busy = echo.submit(&[6], 10_000).await.unwrap().unwrap_err();
+        assert_eq!((busy.kind, busy.effect), (ErrorKind::Busy, Effect::None));
+        for (call, expected) in [(first, vec![1]), (second, vec![2, 3, 4]), (third, vec![5])] {
+            assert_eq!(call.await.unwrap().unwrap(), expected);
+        }
+        assert_eq!(echo.submit(&[6], 10_000).await.unwrap().unwrap(), [6]);
+    }
+}

@@ -399,6 +399,29 @@ async fn a_primary_that_is_demoted_is_left_alone_until_it_is_one_again() {
 }
 
 #[tokio::test]
+async fn a_name_that_leads_to_another_primary_is_followed() {
+    let primary = Redis::start();
+    let on_primary = store(primary.url());
+    open(&on_primary, 10).await;
+    let replica = Redis::replica_of(&primary);
+    let proxy = Proxy::to(primary.port()).await;
+    let store = store(proxy.url());
+    reserve(&store, 1).await;
+    until("the replica must have it", || async {
+        replica.cli(&["hlen", "flashsale:users:{42}"]).trim() == "1"
+    })
+    .await;
+    // The old primary lives on as a replica, and so does the connection to it.
+    replica.cli(&["replicaof", "no", "one"]);
+    let port = replica.port().to_string();
+    primary.cli(&["replicaof", "127.0.0.1", &port]);
+    proxy.lead_to(replica.port());
+    let took = until_it_sells(&store).await;
+    assert!(took < Duration::from_millis(500), "it sold after {took:?}");
+    assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+}
+
+#[tokio::test]
 async fn a_store_is_there_before_its_redis() {
     let mut redis = Redis::reserve();
     let store = store(redis.url());

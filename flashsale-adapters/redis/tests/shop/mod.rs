@@ -2,7 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use flashsale_core::domain::{
@@ -143,6 +143,7 @@ pub(crate) fn calls(redis: &flashsale_stack::Redis, command: &str) -> u64 {
 /// Passes everything on to a server, until told otherwise.
 pub(crate) struct Proxy {
     port: u16,
+    server: Arc<AtomicU16>,
     mode: watch::Sender<Mode>,
 }
 
@@ -162,15 +163,27 @@ impl Proxy {
         let own = listener.local_addr().unwrap().port();
         let (mode, _) = watch::channel(Mode::Pass);
         let modes = mode.clone();
+        let server = Arc::new(AtomicU16::new(port));
+        let to = Arc::clone(&server);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let port = to.load(Ordering::Relaxed);
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
                     continue;
                 };
                 tokio::spawn(pass(client, server, modes.clone()));
             }
         });
-        Self { port: own, mode }
+        Self {
+            port: own,
+            server,
+            mode,
+        }
+    }
+
+    /// New connections lead to another server, as when a name is given to another machine.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.server.store(port, Ordering::Relaxed);
     }
 
     pub(crate) fn url(&self) -> String {
