@@ -1,6 +1,7 @@
 use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Signal, getuid};
@@ -52,7 +53,13 @@ impl Postgres {
         let programs = programs();
         let data = home.folder().join("data");
         if !data.join("PG_VERSION").exists() {
-            initialise(&programs, home.folder(), password);
+            match password {
+                None => run(
+                    &find("cp"),
+                    [Path::new("-a"), &EMPTY.folder().join("data"), &data],
+                ),
+                Some(_) => initialise(&programs, home.folder(), password),
+            }
         }
         let mut command = as_server(&programs.join("postgres"));
         command.extend(["-D".to_owned(), data.display().to_string()]);
@@ -148,6 +155,13 @@ const SETTINGS: [&str; 10] = [
     "-c",
     "dynamic_shared_memory_type=mmap",
 ];
+
+/// The data of one that has never run. Copies of it are made in a tenth of the time.
+static EMPTY: LazyLock<Home> = LazyLock::new(|| {
+    let home = Home::fresh("postgres", ENDING);
+    initialise(&programs(), home.folder(), None);
+    home
+});
 
 /// Makes the data folder.
 fn initialise(programs: &Path, folder: &Path, password: Option<&str>) {
