@@ -6,7 +6,8 @@
 --         then per wish: user, attempt, quantity. At most 1,024 wishes: what unpack puts on Lua's
 --         stack has to stay below 8,000.
 -- RETURNS {'NOT_LOADED'} | {'OTHER_EPOCH'}
---         | {'OK', answers, seq, holders' version, available, ms, start ms, hold, hold, ...}
+--         | {'OK', answers, seq, holders' version, available, ms, start ms, end ms,
+--            hold, hold, ...}
 --         answers has one letter per wish: R reserved (their seqs count up to seq, in order),
 --         H held (the hold follows, in order), S sold out, P paused, F recovering, E too early,
 --         D over.
@@ -87,4 +88,5 @@ if taken > 0 then
   redis.call('ZADD', KEYS[5], unpack(zadd))
 end
 -- Whoever comes to hold units changes seq, or was healed.
-return {'OK', table.concat(answers), seq, seq + tonumber(m[9]), available, ms, m[6], unpack(holds)}
+return {'OK', table.concat(answers), seq, seq + tonumber(m[9]), available, ms, m[6], m[7],
+  unpack(holds)}

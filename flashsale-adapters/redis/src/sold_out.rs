@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use flashsale_core::domain::UserId;
+use flashsale_core::domain::{Timestamp, UserId};
 use tokio::time::Instant;
 
 /// What the process remembers of a sale without units, to refuse a crowd without asking Redis.
@@ -50,6 +50,10 @@ struct Seen {
     version: u64,
     /// When Redis was asked.
     at: Instant,
+    /// For how long this may be told, from then on.
+    keep: Duration,
+    /// When the sale ends, and nobody is told any more that it is sold out.
+    ends_at: Timestamp,
 }
 
 /// Hashes of the users who hold units, sorted.
@@ -67,6 +71,10 @@ pub(crate) struct Shown {
     pub(crate) available: u64,
     /// Whether it sells to whom it has units for; nothing if the answer does not show it.
     pub(crate) selling: Option<bool>,
+    /// The moment by the clock of the stock.
+    pub(crate) at: Timestamp,
+    /// When the sale ends, by the same clock.
+    pub(crate) ends_at: Timestamp,
     /// When Redis was asked.
     pub(crate) asked_at: Instant,
     /// What [`SoldOut::returns`] said then.
@@ -87,18 +95,21 @@ impl SoldOut {
         }
     }
 
-    /// Whether all these users are to be told that nothing is left, without asking Redis.
+    /// Whether all these users are to be told that nothing is left, without asking Redis. `moment`
+    /// is the time by the clock of the stock, if the process has that clock.
     pub(crate) fn refuses<'a>(
         &self,
         mut users: impl Iterator<Item = &'a UserId>,
         now: Instant,
+        moment: Option<Timestamp>,
     ) -> bool {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let (Some(seen), Some(holders)) = (state.seen, &state.holders) else {
             return false;
         };
         let age = now.saturating_duration_since(seen.at);
-        if seen.version != holders.version || age >= self.keep {
+        let over = age >= seen.keep || moment.is_some_and(|moment| moment >= seen.ends_at);
+        if seen.version != holders.version || over {
             return false;
         }
         let holds = |user| holders.hashes.binary_search(&self.hash(user)).is_ok();
@@ -131,10 +142,13 @@ impl SoldOut {
 
     fn note_empty(&self, state: &mut Memory, shown: Shown) -> bool {
         self.probing.store(false, Ordering::Relaxed);
+        let left = Duration::from_millis(shown.ends_at.since_ms(shown.at));
         if state.seen.is_none_or(|seen| seen.at <= shown.asked_at) {
             state.seen = Some(Seen {
                 version: shown.version,
                 at: shown.asked_at,
+                keep: self.keep.min(left),
+                ends_at: shown.ends_at,
             });
         }
         let current = |holders: &Holders| holders.version == shown.version;
@@ -208,6 +222,8 @@ mod tests {
             version,
             available: 0,
             selling: Some(true),
+            at: Timestamp::from_millis(0),
+            ends_at: Timestamp::from_millis(1_000),
             asked_at,
             returns: sold_out.returns(),
         }
@@ -223,7 +239,7 @@ mod tests {
     }
 
     fn refuses(sold_out: &SoldOut, name: &str, now: Instant) -> bool {
-        sold_out.refuses([user(name)].iter(), now)
+        sold_out.refuses([user(name)].iter(), now, None)
     }
 
     /// Notes the same answer until the holders are to be read again, which is soon.
@@ -311,6 +327,23 @@ mod tests {
         assert!(!refuses(&sold_out, "bob", now));
         assert!(!sold_out.note(before), "an answer from before the return");
         assert!(!refuses(&sold_out, "bob", now));
+    }
+
+    #[test]
+    fn it_ends_with_the_sale() {
+        let now = Instant::now();
+        let sold_out = known(now);
+        let users = [user("bob")];
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        assert!(sold_out.refuses(users.iter(), now, at(999)));
+        assert!(!sold_out.refuses(users.iter(), now, at(1_000)));
+        let soon = Shown {
+            ends_at: Timestamp::from_millis(30),
+            ..empty(&sold_out, 7, now)
+        };
+        sold_out.note(soon);
+        assert!(refuses(&sold_out, "bob", now + Duration::from_millis(29)));
+        assert!(!refuses(&sold_out, "bob", now + Duration::from_millis(30)));
     }
 
     #[test]

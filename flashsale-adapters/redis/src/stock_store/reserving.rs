@@ -2,7 +2,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flashsale_core::domain::{Attempt, AttemptId, HoldState, Reservation, ReserveOutcome, SaleRef};
+use flashsale_core::domain::{
+    Attempt, AttemptId, HoldState, Reservation, ReserveOutcome, SaleRef, Timestamp,
+};
 use redis::Value;
 use tokio::time::Instant;
 
@@ -27,7 +29,8 @@ impl Core {
         let now = Instant::now();
         let state = self.sales.get(sale, now);
         let users = wishes.iter().map(|wish| &wish.user);
-        if state.sold_out.refuses(users, now) {
+        let moment = self.clock.as_ref().map(|clock| clock.now());
+        if state.sold_out.refuses(users, now, moment) {
             return Ok(vec![ReserveOutcome::SoldOut; wishes.len()]);
         }
         let job = || Reserving {
@@ -84,6 +87,8 @@ impl Job for Reserving {
             version: judged.holders_version,
             available: judged.available,
             selling: judged.is_selling(),
+            at: judged.at,
+            ends_at: judged.ends_at,
             asked_at,
             returns,
         };
@@ -212,8 +217,9 @@ struct Judged {
     seq: u64,
     holders_version: u64,
     available: u64,
-    at: flashsale_core::domain::Timestamp,
-    starts_at: flashsale_core::domain::Timestamp,
+    at: Timestamp,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
     holds: Vec<Value>,
 }
 
@@ -234,8 +240,18 @@ impl Answer {
             "OTHER_EPOCH" => return Ok(Some(Self::OtherEpoch)),
             _ => {}
         }
-        let holds = fields.split_off(fields.len().min(7));
-        let [_, letters, seq, holders_version, available, at, starts_at] = &fields[..] else {
+        let holds = fields.split_off(fields.len().min(8));
+        let [
+            _,
+            letters,
+            seq,
+            holders_version,
+            available,
+            at,
+            starts_at,
+            ends_at,
+        ] = &fields[..]
+        else {
             return Err(Fault::damaged("the answer of reserve is too short"));
         };
         let number =
@@ -247,6 +263,7 @@ impl Answer {
             available: number(available)?,
             at: notation::moment(at)?,
             starts_at: notation::moment(starts_at)?,
+            ends_at: notation::moment(ends_at)?,
             holds,
         })))
     }
