@@ -25,6 +25,9 @@ impl Fixture<StockStoreRig> for Prefixes {
         let mut config = RedisConfig::new(&self.url);
         config.prefix = place.to_owned();
         config.sold_out_ms = self.sold_out_ms;
+        // A busy machine is no fault.
+        (config.budget_ms, config.response_ms) = (5_000, 2_000);
+        config.work_budget_ms = 20_000;
         config.clock = Some(clock.clone());
         Ok(StockStoreRig {
             store: Arc::new(RedisStockStore::new(config).unwrap()),

@@ -25,8 +25,14 @@ pub(crate) const ALWAYS: Window = Window {
     end: Timestamp::from_millis(9_999_999_999_999),
 };
 
+/// A store that waits for a busy machine.
 pub(crate) fn store(url: impl Into<String>) -> Arc<RedisStockStore> {
     with(url, |_| {})
+}
+
+/// A store with the default budgets.
+pub(crate) fn punctual(url: impl Into<String>) -> Arc<RedisStockStore> {
+    Arc::new(RedisStockStore::new(RedisConfig::new(url)).unwrap())
 }
 
 pub(crate) fn with(
@@ -34,6 +40,9 @@ pub(crate) fn with(
     change: impl FnOnce(&mut RedisConfig),
 ) -> Arc<RedisStockStore> {
     let mut config = RedisConfig::new(url);
+    config.budget_ms = 5_000;
+    config.response_ms = 1_000;
+    config.work_budget_ms = 20_000;
     change(&mut config);
     Arc::new(RedisStockStore::new(config).unwrap())
 }
