@@ -14,8 +14,9 @@ use flashsale_benches::compare;
 use flashsale_benches::distributed::{Stack, play_part};
 use flashsale_benches::http::{issuer, requests, rush};
 use flashsale_core::domain::{Epoch, Phase, ProductId, SaleId, SaleRef, StockSnapshot};
-use flashsale_core::ports::{OrderRepo, StockStore};
+use flashsale_core::ports::StockStore;
 use flashsale_core::services::AcceptAfter;
+use sqlx::PgPool;
 
 const ROUNDS: usize = 7;
 const ATTEMPTS: u64 = 20_000;
@@ -33,15 +34,17 @@ fn main() {
         next_user += ATTEMPTS;
         requests(&issuer, sale, next_user - ATTEMPTS..next_user)
     };
+    let stack = Stack::new();
+    let bare_sale = runtime.block_on(open_bare(&stack));
+    let pool = runtime.block_on(PgPool::connect(stack.database_url()));
+    let pool = pool.expect("a database");
     for accept_after in [AcceptAfter::Logged, AcceptAfter::Reserved] {
         for connections in [64, 256] {
-            let stack = Stack::new();
-            let sale = runtime.block_on(stack.sale("Lamp", 1 << 40));
-            let bare_sale = runtime.block_on(open_bare(&stack));
+            let product = format!("Lamp {accept_after:?} {connections}");
+            let sale = runtime.block_on(stack.sale(&product, 1 << 40));
             let api = stack.part("api", accept_after);
             let worker = stack.part("worker", accept_after);
             let bare = stack.part("bare", accept_after);
-            let orders = runtime.block_on(async { stack.database().orders() });
             let ordered = Cell::new(0);
             let spent = RefCell::new(Vec::<(&str, Duration)>::new());
             let rounds = Cell::new(0);
@@ -51,7 +54,7 @@ fn main() {
             let count = warm.len() as u64;
             runtime.block_on(rush(api.address, connections, warm, 200));
             ordered.set(count);
-            runtime.block_on(wait_for(&orders, sale.id, count));
+            runtime.block_on(wait_for(&pool, sale.id, count));
             let pairs = compare(
                 ROUNDS,
                 || {
@@ -59,7 +62,7 @@ fn main() {
                     let before = cpu(&stack, &api, &worker);
                     let took = runtime.block_on(rush(api.address, connections, requests, 200));
                     ordered.set(ordered.get() + ATTEMPTS);
-                    runtime.block_on(wait_for(&orders, sale.id, ordered.get()));
+                    runtime.block_on(wait_for(&pool, sale.id, ordered.get()));
                     let after = cpu(&stack, &api, &worker);
                     let mut spent = spent.borrow_mut();
                     spent.resize(after.len(), ("", Duration::ZERO));
@@ -122,17 +125,23 @@ async fn open_bare(stack: &Stack) -> i64 {
     NUMBER
 }
 
-async fn wait_for(orders: &impl OrderRepo, sale: SaleId, count: u64) {
+async fn wait_for(pool: &PgPool, sale: SaleId, count: u64) {
     let since = Instant::now();
     loop {
-        let totals = orders.totals(sale).await.expect("a database");
-        let there = totals.map_or(0, |totals| totals.orders);
-        if there == count {
+        let sold = sqlx::query_scalar(
+            "SELECT initial_stock - remaining_stock FROM flash_sales WHERE id = $1",
+        );
+        let sold: i64 = sold
+            .bind(sale.get())
+            .fetch_one(pool)
+            .await
+            .expect("a database");
+        if sold == count as i64 {
             return;
         }
         assert!(
             since.elapsed() < Duration::from_secs(60),
-            "{there} of {count} orders"
+            "{sold} of {count} orders"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

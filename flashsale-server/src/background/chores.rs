@@ -161,6 +161,8 @@ pub(super) struct Forward {
 impl Forward {
     /// How many batches may be on their way at the same time.
     pub(super) const AT_ONCE: usize = 2;
+    /// How long it gathers: nobody waits for it, and large batches cost the queue much less.
+    const GATHER: Duration = Duration::from_millis(10);
 
     pub(super) fn new(services: &Services) -> Self {
         Self {
@@ -174,6 +176,7 @@ impl Chore for Forward {
 
     async fn wait(&mut self) -> Result<(), PortError> {
         self.relay.ready().await;
+        sleep(Self::GATHER).await;
         Ok(())
     }
 
