@@ -178,6 +178,11 @@ impl Shared {
 
     /// The link to a node, made if it is new.
     fn link(&self, host: String, port: u16) -> Arc<Link> {
+        let address = ConnectionAddr::Tcp(host.clone(), port);
+        let is_there = |seed: &&Arc<Link>| *seed.info().addr() == address;
+        if let Some(seed) = self.seeds.iter().find(is_there) {
+            return Arc::clone(seed);
+        }
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         let link = nodes
             .links

@@ -154,8 +154,8 @@ impl Link {
             }),
             Err(_) => {
                 let waited = begun.elapsed();
-                // A call that was given less time tells nothing about the connection.
-                if waited >= self.shared.waits.response {
+                // A call that was given much less time tells nothing about the connection.
+                if waited * 2 >= self.shared.waits.response {
                     self.shared.lost(number);
                 }
                 Err(Answer::Fault(Fault::no_answer(waited)))

@@ -120,6 +120,67 @@ async fn a_node_that_is_away_stops_its_own_sales_only() {
 }
 
 #[tokio::test]
+async fn a_replica_that_takes_over_is_found() {
+    let mut cluster = RedisCluster::start();
+    let store = punctual(cluster.url());
+    open(&store, 100).await;
+    let (lost, _) = owner_and_other(&mut cluster);
+    let bus = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bus_port = bus.local_addr().unwrap().port().to_string();
+    drop(bus);
+    let replica = Redis::with(&[
+        "--cluster-enabled",
+        "yes",
+        "--cluster-node-timeout",
+        "1000",
+        "--cluster-port",
+        &bus_port,
+    ]);
+    let primary = &cluster.nodes()[lost];
+    let (primary_id, primary_port) = (id(primary), primary.port().to_string());
+    replica.cli(&["cluster", "meet", "127.0.0.1", &primary_port]);
+    until("they must know each other", || async {
+        replica
+            .cli(&["cluster", "replicate", &primary_id])
+            .contains("OK")
+    })
+    .await;
+    let replica_id = id(&replica);
+    let nodes = &*cluster.nodes();
+    until("all must know the replica", || async {
+        let mut lines = nodes.iter().map(|node| node.cli(&["cluster", "nodes"]));
+        lines.all(|lines| {
+            let own = lines.lines().find(|line| line.starts_with(&replica_id));
+            own.is_some_and(|line| line.contains("slave"))
+        })
+    })
+    .await;
+    reserve(&store, 1).await;
+    until("the replica must have it", || async {
+        let info = replica.cli(&["info", "replication"]);
+        info.contains("master_link_status:up") && replica.cli(&["dbsize"]).trim() == "5"
+    })
+    .await;
+    cluster.nodes()[lost].kill();
+    let second = wish(2);
+    until("the replica must sell", || async {
+        match store.reserve_one(&sale(), &second).await {
+            Ok(outcome) => matches!(
+                outcome,
+                ReserveOutcome::Reserved(_) | ReserveOutcome::Held(_)
+            ),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+                false
+            }
+        }
+    })
+    .await;
+    assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+    assert_eq!(units(&store).await, (98, 2, 0));
+}
+
+#[tokio::test]
 async fn results_of_many_users_are_on_many_nodes() {
     let mut cluster = RedisCluster::start();
     let store = store(cluster.url());
