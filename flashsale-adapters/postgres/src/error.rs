@@ -94,7 +94,16 @@ fn remedy(error: &sqlx::Error) -> Option<String> {
         sqlx::Error::Database(error) => error,
         sqlx::Error::Tls(problem) => {
             return Some(format!(
-                "no encrypted connection: {problem}; see sslmode in the README of flashsale-postgres"
+                "no encrypted connection: {}; correct sslmode in the URL, or build \
+                flashsale-postgres with its feature `tls`",
+                one_line(&problem.to_string())
+            ));
+        }
+        // Of the handshake only: what the server sends in clear is checked by the driver.
+        sqlx::Error::Io(problem) if problem.kind() == std::io::ErrorKind::InvalidData => {
+            return Some(format!(
+                "the certificate is not trusted: {}; correct sslrootcert or the host in the URL",
+                one_line(&problem.to_string())
             ));
         }
         sqlx::Error::Configuration(problem) => return Some(one_line(&problem.to_string())),
@@ -116,7 +125,7 @@ fn remedy(error: &sqlx::Error) -> Option<String> {
 /// Whether a connection may be had in a moment: the server is coming up, or has no room right now.
 pub(crate) fn is_starting(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) => true,
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::InvalidData,
         sqlx::Error::Database(error) => {
             let code = error.code();
             matches!(code.as_deref(), Some("57P01" | "57P02" | "57P03" | "53300"))

@@ -250,6 +250,8 @@ async fn rows_that_mean_nothing_are_refused() {
         ("'ann'", "'an n'", "orders_user_id_check"),
         ("'ann'", "''", "orders_user_id_check"),
         ("'ann'", "'änn'", "orders_user_id_check"),
+        ("'ann'", "E'an\\n'", "orders_user_id_check"),
+        ("'ann'", "repeat('a', 65)", "orders_user_id_check"),
         ("'SUCCESS'", "'FAILED'", "orders_reason"),
         ("'SUCCESS'", "'PERHAPS'", "orders_status_check"),
         (", 1, 1, 1, 5", ", 0, 1, 1, 5", "orders_quantity_check"),

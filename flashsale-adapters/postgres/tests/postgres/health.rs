@@ -142,6 +142,33 @@ async fn writing_to_a_read_only_database_is_told_and_works_once_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_told_and_works_once_it_is_promoted() {
+    let mut server = Postgres::start();
+    let database = shop::database(server.url());
+    database.migrate().await.unwrap();
+    let sale = shop::sale(&database, 3).await.key();
+    let attempts = shop::attempts(&sale, 1);
+    let folder = server.psql(&server.url(), "SHOW data_directory");
+    std::fs::write(format!("{}/standby.signal", folder.trim()), "").unwrap();
+    server.restart();
+    let line = remedy(database.check().await.unwrap_err());
+    assert!(
+        line.contains("standby") && line.contains("primary"),
+        "{line}"
+    );
+    let line = remedy(database.migrate().await.unwrap_err());
+    assert!(line.contains("standby"), "{line}");
+    let commit = database.orders().commit(&sale, &attempts).await;
+    let line = remedy(commit.unwrap_err());
+    assert!(line.contains("primary"), "{line}");
+    // It can still be read.
+    assert_eq!(database.sales().list().await.unwrap().len(), 1);
+    server.psql(&server.url(), "SELECT pg_promote()");
+    database.check().await.unwrap();
+    database.orders().commit(&sale, &attempts).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_away_or_hangs_is_unavailable_in_time() {
     let mut server = Postgres::reserve();
     let config = PostgresConfig {

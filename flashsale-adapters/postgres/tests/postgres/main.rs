@@ -3,6 +3,7 @@
 
 mod arbiter;
 mod conformance;
+mod encryption;
 mod faults;
 mod guards;
 mod health;
