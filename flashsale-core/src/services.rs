@@ -7,6 +7,7 @@
 mod audit_trail;
 mod auditor;
 mod auth;
+mod both;
 mod catalogue;
 mod engine;
 mod flash_sale;

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,8 +27,8 @@ type Native = BaseConsumer<Callbacks>;
 /// A member of a group.
 ///
 /// A thread of its own polls the brokers all the time, also while nobody reads: a member that does
-/// not poll would be thrown out of its group. What comes waits in a buffer; while that is full, the
-/// partitions are paused.
+/// not poll would be thrown out of its group. What comes waits in a buffer. If that stays full, the
+/// partitions are paused; not at once, because the client then drops what it has fetched.
 #[derive(Debug)]
 pub(crate) struct KafkaAttemptReader {
     shared: Arc<Shared>,
@@ -52,6 +52,8 @@ struct Item {
 struct Shared {
     buffer: Mutex<VecDeque<Item>>,
     arrived: Notify,
+    /// Something was taken out of the buffer.
+    room: Condvar,
     /// The present consumer; the thread makes a new one when that cannot go on.
     consumer: Mutex<Option<Arc<Native>>>,
     /// The partitions are others than before: pausing has to be done anew.
@@ -106,6 +108,7 @@ impl KafkaAttemptReader {
         let shared = Arc::new(Shared {
             buffer: Mutex::default(),
             arrived: Notify::new(),
+            room: Condvar::new(),
             consumer: Mutex::default(),
             reassigned: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -142,6 +145,7 @@ impl KafkaAttemptReader {
             let mut buffer = self.shared.buffer();
             let count = buffer.len().min(max);
             items.extend(buffer.drain(..count));
+            self.shared.room.notify_one();
         }
         self.uncommitted.extend(items.iter().cloned());
         items.into_iter().map(|item| item.delivery).collect()
@@ -227,6 +231,7 @@ impl Drop for KafkaAttemptReader {
     fn drop(&mut self) {
         // The thread leaves the group and ends the consumer, which may take a moment.
         self.shared.closed.store(true, Ordering::Release);
+        self.shared.room.notify_one();
     }
 }
 
@@ -237,6 +242,14 @@ impl Shared {
 
     fn consumer(&self) -> MutexGuard<'_, Option<Arc<Native>>> {
         self.consumer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody makes room in the buffer, within this time.
+    fn wait_for_room(&self, within: Duration) -> bool {
+        let buffer = self.buffer();
+        let full = |buffer: &mut VecDeque<Item>| buffer.len() >= BUFFER_MAX && !self.is_closed();
+        let waited = self.room.wait_timeout_while(buffer, within, full);
+        waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 
     fn is_closed(&self) -> bool {
@@ -281,12 +294,18 @@ fn pump(consumer: &Native, shared: &Shared) {
     /// The longest silence before it looks whether it has to end.
     const WAIT: Duration = Duration::from_millis(50);
     const BATCH: usize = 512;
+    /// How long it leaves the brokers alone while the buffer is full.
+    const PATIENCE: Duration = Duration::from_secs(1);
     let mut paused = false;
     let mut items = Vec::new();
     while !shared.is_closed() {
         let waiting = shared.buffer().len();
         let reassigned = shared.reassigned.swap(false, Ordering::AcqRel);
-        if waiting >= BUFFER_MAX && (!paused || reassigned) {
+        let full = waiting >= BUFFER_MAX;
+        if full && !paused && shared.wait_for_room(PATIENCE) {
+            continue;
+        }
+        if full && (!paused || reassigned) {
             paused = set_paused(consumer, true);
         } else if paused && waiting < BUFFER_MAX / 2 {
             paused = !set_paused(consumer, false);

@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
-use crate::domain::{Attempt, Epoch, SaleRef};
+use crate::domain::{Attempt, Decision, Epoch, SaleRef};
 use crate::error::PortError;
-use crate::ports::{AttemptReader, Delivery, Metric, OrderRepo, Recorder, StockStore, Undecodable};
+use crate::ports::{
+    AttemptReader, BATCH_MAX, Delivery, Metric, OrderRepo, Recorder, StockStore, Undecodable,
+};
 
+use super::both::both;
 use super::{Catalogue, settling};
 
 /// Turns attempts from the queue into orders, a batch at a time.
@@ -37,9 +40,19 @@ pub struct Step {
     pub unsettled: Option<PortError>,
 }
 
+/// Attempts of a sale, and what was decided about them.
+struct Decided<'a> {
+    sale: &'a SaleRef,
+    attempts: &'a [Attempt],
+    decisions: Vec<Decision>,
+}
+
 impl Worker {
-    /// The most attempts it decides at once.
-    pub const BATCH: usize = 512;
+    /// The most attempts it takes on at once.
+    pub const BATCH: usize = BATCH_MAX;
+    /// The most it decides in one transaction. While one such batch is told to the stock store, the
+    /// next is being decided.
+    pub const DECIDED_AT_ONCE: usize = 256;
 
     /// A worker over these ports.
     pub fn new(ports: WorkerPorts) -> Self {
@@ -77,17 +90,40 @@ impl Worker {
         let unreadable = step.undecodable.len() as u64;
         self.ports.recorder.count(Metric::Undecodable, unreadable);
 
-        for (sale, attempts) in batches {
-            let decisions = self.ports.orders.commit(&sale, &attempts).await?;
-            step.decided += decisions.len();
-            let WorkerPorts {
-                stock, recorder, ..
-            } = &self.ports;
-            let settled = settling::settle(&**stock, &**recorder, &sale, &attempts, &decisions);
-            step.unsettled = settled.await.err().or(step.unsettled);
+        let mut untold: Option<Decided<'_>> = None;
+        for (sale, attempts) in &batches {
+            for attempts in attempts.chunks(Self::DECIDED_AT_ONCE) {
+                let deciding = self.ports.orders.commit(sale, attempts);
+                let (decisions, told) = both(deciding, self.tell(untold.take())).await;
+                step.unsettled = told.err().or(step.unsettled);
+                let decisions = decisions?;
+                step.decided += decisions.len();
+                untold = Some(Decided {
+                    sale,
+                    attempts,
+                    decisions,
+                });
+            }
         }
+        step.unsettled = self.tell(untold).await.err().or(step.unsettled);
         reader.commit().await?;
         Ok(step)
+    }
+
+    /// Tells the stock store and the buyers.
+    async fn tell(&self, decided: Option<Decided<'_>>) -> Result<(), PortError> {
+        let Some(decided) = decided else {
+            return Ok(());
+        };
+        let WorkerPorts {
+            stock, recorder, ..
+        } = &self.ports;
+        let Decided {
+            sale,
+            attempts,
+            decisions,
+        } = decided;
+        settling::settle(&**stock, &**recorder, sale, attempts, &decisions).await
     }
 
     /// The sale at its present epoch; at the attempt's own if it is not known here yet.

@@ -1,0 +1,28 @@
+use std::pin::pin;
+use std::task::Poll;
+
+/// Does both at the same time, in one task; gives both outcomes when both are done.
+pub(super) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut a_done, mut b_done) = (None, None);
+    std::future::poll_fn(move |context| {
+        if a_done.is_none()
+            && let Poll::Ready(done) = a.as_mut().poll(context)
+        {
+            a_done = Some(done);
+        }
+        if b_done.is_none()
+            && let Poll::Ready(done) = b.as_mut().poll(context)
+        {
+            b_done = Some(done);
+        }
+        match (a_done.take(), b_done.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (a_done, b_done) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
