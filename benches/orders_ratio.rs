@@ -4,7 +4,7 @@
 //!
 //! `cargo bench -p flashsale-benches --bench orders_ratio`
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flashsale_benches::compare;
 use flashsale_benches::distributed::Stack;
@@ -122,12 +122,18 @@ async fn insert_plain(pool: &PgPool, attempts: &[Attempt]) {
 
 /// A whole worker.
 mod worker {
-    use super::*;
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
+    use flashsale_benches::compare;
+    use flashsale_benches::distributed::Stack;
+    use flashsale_core::domain::Attempt;
     use flashsale_core::ports::{AttemptQueue, NoRecorder, Published};
     use flashsale_core::services::{Catalogue, Worker, WorkerPorts};
     use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
+    use sqlx::PgPool;
+
+    use super::{ORDERS, ROUNDS, insert_plain};
 
     pub(super) fn compare_with(
         runtime: &tokio::runtime::Runtime,
