@@ -1,19 +1,23 @@
+use std::fmt;
+
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
 
 /// Where Kafka is and how it is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
     /// `HOST:PORT`, several separated by commas. One that answers is enough to find the others.
     pub brokers: String,
-    /// The topic of the attempts; `flashsale.attempts` by default. It is made if it is missing and
-    /// may be made.
+    /// The topic of the attempts; `flashsale.attempts` by default.
     pub topic: String,
+    /// Whether the topic is made if it is missing; it is by default.
+    pub create_topic: bool,
     /// How many partitions a topic gets that is made; 12 by default. One that exists is used as it
     /// is. So many readers of a group can work at the same time.
     pub partitions: i32,
     /// How many brokers keep a copy of a topic that is made; what the brokers have for a default if
-    /// nothing is said.
+    /// nothing is said. With 3 or more, two of them have to confirm an attempt.
     pub replication: Option<i32>,
     /// How long publishing waits for the brokers, in milliseconds; 250 by default.
     pub publish_wait_ms: u64,
@@ -22,12 +26,21 @@ pub struct KafkaConfig {
     /// The most attempts that wait in this process to be sent; further ones are
     /// [`Unconfirmed`](flashsale_core::ports::Published::Unconfirmed). 65,536 by default.
     pub waiting_max: usize,
+    /// The most attempts that wait in this process to be read, for each reader; 4,096 by default.
+    pub buffer_max: usize,
+    /// How long a commit waits for the brokers, in milliseconds; 2,000 by default.
+    pub commit_wait_ms: u64,
     /// After this silence a reader counts as dead and its attempts go to the others of its group,
     /// in milliseconds; 6,000 by default, which is the least that brokers allow by default.
     pub session_ms: u64,
     /// Names this process among the readers of a group, for ever: if it is back within the session
-    /// it gets its partitions back at once. No two processes may have one name. None by default.
+    /// it gets its partitions back at once, and until the session is over nobody else does. No two
+    /// processes may have one name. None by default.
     pub instance: Option<String>,
+    /// Further settings of librdkafka, with their values, for the connections: credentials,
+    /// compression and the like. Those that this adapter has promises on are refused. Values do not
+    /// print.
+    pub properties: Vec<(String, String)>,
 }
 
 /// Why a [`KafkaConfig`] cannot be used. One line.
@@ -42,17 +55,30 @@ pub enum ConfigError {
     )]
     Topic(String),
     /// A number is out of range.
-    #[error("{name} is {value}: must be {allowed}")]
+    #[error("{name} must be from {min} to {max}, but is {value}")]
     Range {
         /// The field.
         name: &'static str,
         /// Its value.
         value: u64,
-        /// What is allowed.
-        allowed: &'static str,
+        /// The least it can be.
+        min: u64,
+        /// The most it can be.
+        max: u64,
     },
-    /// librdkafka refuses a setting.
-    #[error("the Kafka client refuses its settings: {0}")]
+    /// The name of this process is of no use.
+    #[error("instance must have 1 to 200 letters, digits, '.', '_' or '-'")]
+    Instance,
+    /// A further setting is unknown, has no such value, or is not free.
+    #[error("the Kafka property {name}: {problem}")]
+    Property {
+        /// The property.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The client cannot be made.
+    #[error("no Kafka client can be made: {0}")]
     Client(String),
 }
 
@@ -62,13 +88,17 @@ impl KafkaConfig {
         Self {
             brokers: brokers.into(),
             topic: "flashsale.attempts".to_owned(),
+            create_topic: true,
             partitions: 12,
             replication: None,
             publish_wait_ms: 250,
             linger_ms: 1,
             waiting_max: 65_536,
+            buffer_max: 4_096,
+            commit_wait_ms: 2_000,
             session_ms: 6_000,
             instance: None,
+            properties: Vec::new(),
         }
     }
 
@@ -80,53 +110,68 @@ impl KafkaConfig {
         if !self.brokers.split(',').all(is_broker) {
             return Err(ConfigError::Brokers(self.brokers.clone()));
         }
-        let named = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         let topic = &self.topic;
-        let fits = (1..=249).contains(&topic.len()) && topic != "." && topic != "..";
-        if !fits || !topic.chars().all(named) {
+        if !is_name(topic, 249) || topic == "." || topic == ".." {
             return Err(ConfigError::Topic(topic.clone()));
         }
-        let range = |name, value, fits, allowed| {
-            if fits {
-                Ok(())
-            } else {
-                Err(ConfigError::Range {
-                    name,
-                    value,
-                    allowed,
-                })
-            }
-        };
-        let partitions = u64::try_from(self.partitions).unwrap_or(0);
-        let fits = (1..=10_000).contains(&partitions);
-        range("partitions", partitions, fits, "1 to 10000")?;
-        if let Some(replication) = self.replication {
-            let copies = u64::try_from(replication).unwrap_or(0);
-            range("replication", copies, (1..=99).contains(&copies), "1 to 99")?;
+        if self
+            .instance
+            .as_ref()
+            .is_some_and(|name| !is_name(name, 200))
+        {
+            return Err(ConfigError::Instance);
         }
-        let wait = self.publish_wait_ms;
-        range(
-            "publish_wait_ms",
-            wait,
-            (1..=60_000).contains(&wait),
-            "1 to 60000",
-        )?;
-        let linger = self.linger_ms;
-        range("linger_ms", linger, linger <= 1_000, "0 to 1000")?;
-        let waiting = self.waiting_max as u64;
-        let fits = (1_024..=1_000_000).contains(&waiting);
-        range("waiting_max", waiting, fits, "1024 to 1000000")?;
-        let session = self.session_ms;
-        range(
-            "session_ms",
-            session,
-            (1_000..=300_000).contains(&session),
-            "1000 to 300000",
-        )
+        self.validate_numbers()?;
+        self.validate_properties()
+    }
+
+    fn validate_numbers(&self) -> Result<(), ConfigError> {
+        let partitions = u64::try_from(self.partitions).unwrap_or(0);
+        let replication = u64::try_from(self.replication.unwrap_or(1)).unwrap_or(0);
+        let ranges = [
+            ("partitions", partitions, 1, 10_000),
+            ("replication", replication, 1, 99),
+            ("publish_wait_ms", self.publish_wait_ms, 1, 60_000),
+            ("linger_ms", self.linger_ms, 0, 1_000),
+            ("waiting_max", self.waiting_max as u64, 1_024, 1_000_000),
+            ("buffer_max", self.buffer_max as u64, 1, 1_000_000),
+            ("commit_wait_ms", self.commit_wait_ms, 10, 60_000),
+            ("session_ms", self.session_ms, 1_000, 300_000),
+        ];
+        let mut ranges = ranges.into_iter();
+        match ranges.find(|(_, value, min, max)| !(min..=max).contains(&value)) {
+            Some((name, value, min, max)) => Err(ConfigError::Range {
+                name,
+                value,
+                min,
+                max,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_properties(&self) -> Result<(), ConfigError> {
+        let wrong = |name: &str, problem: &str| ConfigError::Property {
+            name: name.to_owned(),
+            problem: problem.to_owned(),
+        };
+        if let Some((name, _)) = self.properties.iter().find(|(name, _)| is_ours(name)) {
+            return Err(wrong(name, "is not free: this adapter's promises need it"));
+        }
+        for client in [self.producer(), self.member("group", Some(0))] {
+            match client.create_native_config() {
+                Ok(_) => {}
+                Err(KafkaError::ClientConfig(_, problem, name, _)) => {
+                    return Err(wrong(&name, &problem));
+                }
+                Err(error) => return Err(ConfigError::Client(error.to_string())),
+            }
+        }
+        Ok(())
     }
 
     /// What all clients have in common: they notice soon when a broker is back.
-    fn client(&self) -> ClientConfig {
+    pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", &self.brokers)
@@ -136,11 +181,21 @@ impl KafkaConfig {
             .set("reconnect.backoff.max.ms", "200")
             .set("retry.backoff.ms", "20")
             .set("retry.backoff.max.ms", "200")
+            // For so long a request hangs on a broker that is frozen.
             .set("socket.timeout.ms", "3000")
             .set("socket.connection.setup.timeout.ms", "3000")
+            .set("socket.keepalive.enable", "true")
             .set("topic.metadata.refresh.interval.ms", "10000")
             .set("log.connection.close", "false");
         client.set_log_level(RDKafkaLogLevel::Warning);
+        self.adjusted(client)
+    }
+
+    /// With the further settings, which go before those above.
+    fn adjusted(&self, mut client: ClientConfig) -> ClientConfig {
+        for (name, value) in &self.properties {
+            client.set(name, value);
+        }
         client
     }
 
@@ -153,19 +208,15 @@ impl KafkaConfig {
             .set("linger.ms", self.linger_ms.to_string())
             // Where the clients of other languages put a key, too.
             .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.messages", self.waiting_max.to_string())
-            // What was not confirmed in time is sent all the same when the brokers are back: a
-            // message that is given up may be in the log already.
-            .set("message.timeout.ms", "300000");
+            .set("queue.buffering.max.messages", self.waiting_max.to_string());
         client
     }
 
-    /// One that reads attempts in a group.
-    pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
-        let mut client = self.client();
+    /// A member of a group that reads attempts. If this process has a name, the members have one by
+    /// their seats.
+    pub(crate) fn member(&self, group: &str, seat: Option<usize>) -> ClientConfig {
+        let mut client = self.observer(group);
         client
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", self.session_ms.to_string())
@@ -174,18 +225,102 @@ impl KafkaConfig {
             // enough to come together.
             .set("fetch.min.bytes", "65536")
             .set("fetch.wait.max.ms", "20")
-            .set("topic.metadata.refresh.interval.ms", "1000")
-            .set("enable.partition.eof", "false");
-        if let Some(instance) = &self.instance {
-            client.set("group.instance.id", instance);
+            // What is fetched ahead is dropped when the partitions are paused.
+            .set("queued.min.messages", "2000")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.queue.backoff.ms", "10")
+            // A topic that is not there yet is looked for this often.
+            .set("topic.metadata.refresh.interval.ms", "1000");
+        if let (Some(instance), Some(seat)) = (&self.instance, seat) {
+            client.set("group.instance.id", format!("{instance}-{seat}"));
         }
-        client
+        self.adjusted(client)
     }
 
-    /// One that asks and administers.
-    pub(crate) fn admin(&self) -> ClientConfig {
-        self.client()
+    /// One that asks about a group without being a member.
+    pub(crate) fn observer(&self, group: &str) -> ClientConfig {
+        let mut client = self.client();
+        client
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false");
+        client
     }
+}
+
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            brokers,
+            topic,
+            create_topic,
+            partitions,
+            replication,
+            publish_wait_ms,
+            linger_ms,
+            waiting_max,
+            buffer_max,
+            commit_wait_ms,
+            session_ms,
+            instance,
+            properties,
+        } = self;
+        let properties: Vec<_> = properties.iter().map(|(name, _)| name).collect();
+        f.debug_struct("KafkaConfig")
+            .field("brokers", brokers)
+            .field("topic", topic)
+            .field("create_topic", create_topic)
+            .field("partitions", partitions)
+            .field("replication", replication)
+            .field("publish_wait_ms", publish_wait_ms)
+            .field("linger_ms", linger_ms)
+            .field("waiting_max", waiting_max)
+            .field("buffer_max", buffer_max)
+            .field("commit_wait_ms", commit_wait_ms)
+            .field("session_ms", session_ms)
+            .field("instance", instance)
+            .field("properties", &properties)
+            .finish()
+    }
+}
+
+/// The properties that promises or fields of this adapter need; also those that would be set after
+/// them all the same.
+fn is_ours(property: &str) -> bool {
+    const OURS: [&str; 26] = [
+        "acks",
+        "request.required.acks",
+        "allow.auto.create.topics",
+        "auto.commit.enable",
+        "auto.offset.reset",
+        "bootstrap.servers",
+        "metadata.broker.list",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+        "enable.partition.eof",
+        "group.id",
+        "group.instance.id",
+        "group.protocol",
+        "group.remote.assignor",
+        "heartbeat.interval.ms",
+        "linger.ms",
+        "queue.buffering.max.ms",
+        "log.queue",
+        "partition.assignment.strategy",
+        "partitioner",
+        "queue.buffering.max.messages",
+        "queuing.strategy",
+        "session.timeout.ms",
+        "test.mock.num.brokers",
+        "transactional.id",
+    ];
+    OURS.contains(&property)
+}
+
+fn is_name(text: &str, len_max: usize) -> bool {
+    let named = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    (1..=len_max).contains(&text.len()) && text.chars().all(named)
 }
 
 fn is_broker(broker: &str) -> bool {
@@ -229,7 +364,20 @@ mod tests {
 
     #[test]
     fn limits_are_held() {
-        let wrong: [fn(&mut KafkaConfig); 7] = [
+        let right: [fn(&mut KafkaConfig); 6] = [
+            |config| config.topic = "a".repeat(249),
+            |config| config.replication = Some(1),
+            |config| config.publish_wait_ms = 1,
+            |config| config.waiting_max = 1_024,
+            |config| config.session_ms = 1_000,
+            |config| config.instance = Some("worker-1".to_owned()),
+        ];
+        for change in right {
+            let mut config = KafkaConfig::new("a:1");
+            change(&mut config);
+            config.validate().unwrap();
+        }
+        let wrong: [fn(&mut KafkaConfig); 8] = [
             |config| config.topic = "a topic".to_owned(),
             |config| config.topic = "a".repeat(250),
             |config| config.partitions = 0,
@@ -237,11 +385,44 @@ mod tests {
             |config| config.publish_wait_ms = 0,
             |config| config.waiting_max = 1_023,
             |config| config.session_ms = 999,
+            |config| config.instance = Some("worker 1".to_owned()),
         ];
         for change in wrong {
             let mut config = KafkaConfig::new("a:1");
             change(&mut config);
             config.validate().unwrap_err();
         }
+    }
+    #[test]
+    fn properties_are_those_of_the_client_and_free() {
+        let with = |name: &str, value: &str| KafkaConfig {
+            properties: vec![(name.to_owned(), value.to_owned())],
+            ..KafkaConfig::new("a:1")
+        };
+        with("compression.type", "lz4").validate().unwrap();
+        with("fetch.wait.max.ms", "100").validate().unwrap();
+        for (name, value) in [
+            ("acks", "1"),
+            ("enable.auto.commit", "true"),
+            ("compresion.type", "lz4"),
+            ("message.timeout.ms", "soon"),
+        ] {
+            let error = with(name, value).validate().unwrap_err();
+            let ConfigError::Property { name: named, .. } = &error else {
+                panic!("{error}");
+            };
+            assert_eq!(named, name);
+            assert_eq!(error.to_string().lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn values_of_properties_do_not_print() {
+        let config = KafkaConfig {
+            properties: vec![("sasl.password".to_owned(), "hunter2".to_owned())],
+            ..KafkaConfig::new("a:1")
+        };
+        let shown = format!("{config:?}");
+        assert!(shown.contains("sasl.password") && !shown.contains("hunter2"));
     }
 }

@@ -1,58 +1,96 @@
 use std::time::Duration;
 
-use flashsale_core::ports::BATCH_MAX;
 use flashsale_core::{ErrorKind, PortError};
 use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-/// How long a question to the brokers may take.
-pub(crate) const ASK_MAX: Duration = Duration::from_millis(1_500);
+const ADAPTER: &str = "kafka";
 
-/// A fault of this adapter.
-pub(crate) fn fault(kind: ErrorKind, operation: &'static str) -> PortError {
-    PortError::new(kind, "kafka", operation)
+/// Why something does not work, before it is known which operation of the port it was for. The
+/// line names the remedy if there is one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{line}")]
+pub(crate) struct Fault {
+    kind: ErrorKind,
+    line: String,
 }
 
-/// A fault of Kafka that has left nothing behind.
-pub(crate) fn broken(operation: &'static str, error: KafkaError) -> PortError {
-    match error.rdkafka_error_code() {
-        Some(code) if is_forbidden(code) => {
-            fault(ErrorKind::Misconfigured, operation).with_source(format!(
-                "the brokers refuse this user ({code}): give it the right to read, write and \
-                 describe the topic and to read the group"
-            ))
+impl Fault {
+    pub(crate) fn new(kind: ErrorKind, line: impl Into<String>) -> Self {
+        let line = line.into();
+        Self { kind, line }
+    }
+
+    /// Later may be better.
+    pub(crate) fn unavailable(line: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, line)
+    }
+
+    /// Somebody has to do something; the line says what.
+    pub(crate) fn misconfigured(line: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Misconfigured, line)
+    }
+
+    /// As the error of an operation that has left nothing behind.
+    pub(crate) fn of(self, operation: &'static str) -> PortError {
+        PortError::new(self.kind, ADAPTER, operation).with_source(self)
+    }
+}
+
+/// What the client reports as a fault of the port.
+pub(crate) fn fault(error: &KafkaError, topic: &str) -> Fault {
+    let refusal = error.rdkafka_error_code().and_then(|c| refusal(c, topic));
+    refusal.unwrap_or_else(|| Fault::unavailable(error.to_string()))
+}
+
+/// What to do about brokers that know us and say no, if that is what the code says.
+pub(crate) fn refusal(code: Code, topic: &str) -> Option<Fault> {
+    let line = match code {
+        Code::TopicAuthorizationFailed => format!(
+            "Kafka refuses this user the topic {topic}: grant it DESCRIBE, READ and WRITE on the topic"
+        ),
+        Code::GroupAuthorizationFailed => {
+            "Kafka refuses this user the group of readers: grant it READ on the group".to_owned()
         }
-        _ => fault(ErrorKind::Unavailable, operation).with_source(error),
-    }
+        Code::ClusterAuthorizationFailed => format!(
+            "Kafka refuses this user an idempotent producer: grant it WRITE on the topic {topic}, \
+             and IDEMPOTENT_WRITE on the cluster if it is older than 3.0"
+        ),
+        Code::SaslAuthenticationFailed | Code::Authentication => {
+            "Kafka refuses the credentials: correct the sasl.* properties".to_owned()
+        }
+        Code::FencedInstanceId | Code::UnreleasedInstanceId => {
+            "two processes have one instance name: give each a name of its own".to_owned()
+        }
+        Code::InvalidSessionTimeout => {
+            "Kafka refuses session_ms: keep it between group.min.session.timeout.ms and \
+             group.max.session.timeout.ms of the brokers"
+                .to_owned()
+        }
+        Code::InvalidTopic => format!("Kafka takes no topic named {topic}: use another name"),
+        _ => return None,
+    };
+    Some(Fault::misconfigured(line))
 }
 
-/// Whether the brokers know us and say no.
-pub(crate) fn is_forbidden(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::Authentication
-    )
-}
-
-/// Refuses a batch that is too large.
-pub(crate) fn check_batch(operation: &'static str, size: usize) -> Result<(), PortError> {
-    if size > BATCH_MAX {
-        return Err(fault(ErrorKind::Invalid, operation));
-    }
-    Ok(())
-}
-
-/// Runs a call of the client that blocks, off the async threads. It bounds itself.
-pub(crate) async fn blocking<T: Send + 'static>(
-    operation: &'static str,
-    call: impl FnOnce() -> Result<T, PortError> + Send + 'static,
-) -> Result<T, PortError> {
-    match tokio::task::spawn_blocking(call).await {
-        Ok(done) => done,
-        Err(_) => Err(fault(ErrorKind::Unavailable, operation).effect_unknown()),
+/// Runs a call of the client that blocks on a thread of its own, which nobody waits for longer than
+/// this: unlike a runtime's blocking tasks it does not keep the process from ending.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    within: Duration,
+    call: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let (answer, answered) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("kafka call".to_owned());
+    thread
+        .spawn(move || answer.send(call()))
+        .map_err(|error| Fault::unavailable(format!("no thread for a call: {error}")))?;
+    match timeout(within, answered).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(_)) | Err(_) => {
+            let ms = within.as_millis();
+            Err(Fault::unavailable(format!("no answer within {ms} ms")))
+        }
     }
 }

@@ -2,10 +2,18 @@
 
 mod attempt_queue;
 mod attempt_reader;
+mod bell;
+mod circuit;
 mod config;
 mod error;
+mod keeper;
+mod lag;
 mod message;
 mod producer;
+mod readers;
+mod reading;
+mod reports;
+mod shelf;
 mod topic;
 
 pub use attempt_queue::KafkaAttemptQueue;

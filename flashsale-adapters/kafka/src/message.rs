@@ -1,6 +1,10 @@
+use std::borrow::Cow;
+use std::str::FromStr;
+
 use flashsale_core::domain::{
-    Attempt, AttemptId, Epoch, ProductId, Quantity, SaleId, Timestamp, UserId,
+    Attempt, AttemptId, Epoch, InvalidId, ProductId, Quantity, SaleId, Timestamp, UserId,
 };
+use rdkafka::message::{Header, OwnedHeaders};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -9,7 +13,7 @@ use time::macros::format_description;
 /// The version that is written, and the newest that is read.
 const VERSION: u32 = 1;
 /// The same, for the header `fs-v`.
-pub(crate) const VERSION_TEXT: &str = "1";
+const VERSION_TEXT: &str = "1";
 const ATTEMPT: &str = "attempt";
 
 /// The message of an attempt. A superset of what the service wrote that this one replaces: its
@@ -53,74 +57,128 @@ impl Serialize for AttemptText {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Read {
+struct Read<'a> {
     v: Option<u32>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    attempt_id: Option<String>,
-    sale_id: Option<String>,
-    product_id: Option<String>,
-    user_id: Option<String>,
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    attempt_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    sale_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    product_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user_id: Option<Cow<'a, str>>,
     qty: Option<u32>,
     epoch: Option<u32>,
     seq: Option<u64>,
     reserved_at_ms: Option<i64>,
 }
 
-/// The bytes that stand for an attempt.
-pub(crate) fn encode(attempt: &Attempt) -> Vec<u8> {
-    let written = Written {
-        v: VERSION,
-        kind: ATTEMPT,
-        attempt_id: AttemptText(attempt.id),
-        sale_id: Decimal(attempt.sale.get()),
-        product_id: Decimal(attempt.product.get()),
-        user_id: attempt.user.as_str(),
-        qty: attempt.quantity.units(),
-        epoch: attempt.epoch.get(),
-        seq: attempt.seq,
-        reserved_at_ms: attempt.reserved_at.as_millis(),
-        timestamp: rfc3339(attempt.reserved_at),
+/// What every version has.
+#[derive(Debug, Deserialize)]
+struct Envelope {
+    v: Option<u64>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+/// Writes attempts, one after the other into the same memory.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(Vec<u8>);
+
+impl Writer {
+    /// The bytes that stand for an attempt.
+    pub(crate) fn write(&mut self, attempt: &Attempt) -> &[u8] {
+        let written = Written {
+            v: VERSION,
+            kind: ATTEMPT,
+            attempt_id: AttemptText(attempt.id),
+            sale_id: Decimal(attempt.sale.get()),
+            product_id: Decimal(attempt.product.get()),
+            user_id: attempt.user.as_str(),
+            qty: attempt.quantity.units(),
+            epoch: attempt.epoch.get(),
+            seq: attempt.seq,
+            reserved_at_ms: attempt.reserved_at.as_millis(),
+            timestamp: rfc3339(attempt.reserved_at),
+        };
+        self.0.clear();
+        serde_json::to_writer(&mut self.0, &written).expect("plain data becomes JSON");
+        &self.0
+    }
+}
+
+/// What names an attempt although its message cannot be read.
+pub(crate) fn headers(attempt: &Attempt) -> OwnedHeaders {
+    let (id, sale) = (attempt.id.to_string(), attempt.sale.to_string());
+    let header = |key, value| Header {
+        key,
+        value: Some(value),
     };
-    serde_json::to_vec(&written).expect("plain data becomes JSON")
+    OwnedHeaders::new_with_capacity(4)
+        .insert(header("fs-attempt", id.as_str()))
+        .insert(header("fs-sale", sale.as_str()))
+        .insert(header("fs-user", attempt.user.as_str()))
+        .insert(header("fs-v", VERSION_TEXT))
 }
 
 /// The attempt that these bytes stand for, or what is wrong with them.
 pub(crate) fn decode(payload: &[u8]) -> Result<Attempt, String> {
-    let read: Read = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
-    let missing = |field: &str| format!("{field} is missing");
-    match read.v.ok_or_else(|| missing("v"))? {
-        VERSION => {}
-        version => return Err(format!("version {version} is not known here")),
+    let read: Read<'_> = serde_json::from_slice(payload).map_err(|error| {
+        // A field that has another form has it in another version.
+        let envelope = serde_json::from_slice::<Envelope>(payload);
+        let foreign = envelope.map(|envelope| check_envelope(envelope.v, envelope.kind.as_deref()));
+        match foreign {
+            Ok(Err(problem)) => problem,
+            Ok(Ok(())) | Err(_) => error.to_string(),
+        }
+    })?;
+    if read.v.is_none() && read.attempt_id.is_none() && read.user_id.is_some() {
+        return Err(
+            "attemptId is missing: a message of the service that this one replaces, which named no \
+             attempts"
+                .to_owned(),
+        );
     }
-    let kind = read.kind.ok_or_else(|| missing("type"))?;
-    if kind != ATTEMPT {
-        return Err(format!("type {kind:?} is not known here"));
-    }
+    check_envelope(read.v.map(u64::from), read.kind.as_deref())?;
     let attempt_id = read.attempt_id.ok_or_else(|| missing("attemptId"))?;
     let quantity = read.qty.ok_or_else(|| missing("qty"))?;
+    let user = read.user_id.ok_or_else(|| missing("userId"))?;
+    let reserved_at = read.reserved_at_ms.ok_or_else(|| missing("reservedAtMs"))?;
     Ok(Attempt {
         id: attempt_id
             .parse()
             .map_err(|error| format!("attemptId {error}"))?,
-        sale: id::<SaleId>("saleId", read.sale_id)?,
-        product: id::<ProductId>("productId", read.product_id)?,
-        user: UserId::new(read.user_id.ok_or_else(|| missing("userId"))?)
-            .map_err(|error| format!("userId {error}"))?,
+        sale: id::<SaleId>("saleId", read.sale_id.as_deref())?,
+        product: id::<ProductId>("productId", read.product_id.as_deref())?,
+        user: UserId::new(user).map_err(|error| format!("userId {error}"))?,
         quantity: Quantity::new(quantity).ok_or("qty must be 1 or more")?,
         epoch: Epoch::new(read.epoch.ok_or_else(|| missing("epoch"))?),
         seq: read.seq.ok_or_else(|| missing("seq"))?,
-        reserved_at: Timestamp::from_millis(
-            read.reserved_at_ms.ok_or_else(|| missing("reservedAtMs"))?,
-        ),
+        reserved_at: Timestamp::from_millis(reserved_at),
     })
 }
 
-fn id<T: std::str::FromStr<Err = flashsale_core::domain::InvalidId>>(
-    name: &str,
-    text: Option<String>,
-) -> Result<T, String> {
-    let text = text.ok_or_else(|| format!("{name} is missing"))?;
+fn check_envelope(version: Option<u64>, kind: Option<&str>) -> Result<(), String> {
+    let version = version.ok_or_else(|| missing("v"))?;
+    if version != u64::from(VERSION) {
+        return Err(format!(
+            "version {version} is not known here: read it with a newer worker"
+        ));
+    }
+    match kind.ok_or_else(|| missing("type"))? {
+        ATTEMPT => Ok(()),
+        kind => Err(format!("type {kind:?} is not known here")),
+    }
+}
+
+fn missing(field: &str) -> String {
+    format!("{field} is missing")
+}
+
+fn id<T: FromStr<Err = InvalidId>>(name: &str, text: Option<&str>) -> Result<T, String> {
+    let text = text.ok_or_else(|| missing(name))?;
     text.parse().map_err(|error| format!("{name} {error}"))
 }
 
@@ -142,7 +200,11 @@ mod tests {
     };
     use uuid::Uuid;
 
-    use super::{decode, encode};
+    use super::{Writer, decode};
+
+    fn encode(attempt: &Attempt) -> Vec<u8> {
+        Writer::default().write(attempt).to_vec()
+    }
 
     fn attempt() -> Attempt {
         Attempt {
@@ -178,12 +240,21 @@ mod tests {
     fn what_is_no_attempt_says_why() {
         let text = String::from_utf8(encode(&attempt())).unwrap();
         for (from, to, problem) in [
-            (r#""v":1"#, r#""v":2"#, "version 2"),
+            (r#""v":1"#, r#""v":2"#, "version 2 is not known"),
+            (r#""v":1,"#, "", "v is missing"),
+            (
+                r#""v":1,"type":"#,
+                r#""v":4294967296,"type":"#,
+                "version 4294967296",
+            ),
             (r#""type":"attempt""#, r#""type":"barrier""#, "barrier"),
             (r#""attemptId":"#, r#""attempt":"#, "attemptId is missing"),
             (r#""qty":4294967295"#, r#""qty":0"#, "qty"),
             (r#""qty":4294967295"#, r#""qty":4294967296"#, "4294967296"),
             (r#""saleId":"1""#, r#""saleId":"0""#, "saleId"),
+            (r#""saleId":"1""#, r#""saleId":1"#, "invalid type"),
+            (r#""epoch":3"#, r#""epoch":-1"#, "-1"),
+            (r#""epoch":3,"#, "", "epoch is missing"),
             (r#""userId":"a"#, r#""userId":"ä"#, "userId"),
         ] {
             let wrong = text.replacen(from, to, 1);
@@ -194,6 +265,10 @@ mod tests {
             decode(garbage).unwrap_err();
         }
         let of_the_old_service = br#"{"userId":"1","productId":"1","saleId":"1","timestamp":"x"}"#;
-        assert_eq!(decode(of_the_old_service).unwrap_err(), "v is missing");
+        let problem = decode(of_the_old_service).unwrap_err();
+        assert!(problem.starts_with("attemptId is missing"), "{problem}");
+        let of_the_future = br#"{"v":2,"type":"attempt","attemptId":{"hi":0,"lo":7}}"#;
+        let problem = decode(of_the_future).unwrap_err();
+        assert!(problem.starts_with("version 2"), "{problem}");
     }
 }

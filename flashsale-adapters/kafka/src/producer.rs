@@ -1,71 +1,123 @@
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use flashsale_core::domain::Attempt;
 use flashsale_core::ports::Published;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::circuit::{Admission, Circuit};
 use crate::config::{ConfigError, KafkaConfig};
-use crate::message::{self, encode};
+use crate::error::refusal;
+use crate::message::{Writer, headers};
+use crate::reports::{Client, Reports, log};
 
-type Native = ThreadedProducer<Callbacks>;
-
-/// Writes attempts, as long as the brokers take them.
-///
-/// A circuit breaker keeps buyers from waiting for brokers that are away: when a wait was in vain,
-/// or the client has lost all brokers, further attempts are unconfirmed at once. What was handed
-/// over before is delivered by itself when a broker is back, and that closes the circuit.
+/// The producer of a queue, and its successors: one that has met a fatal error cannot go on.
 #[derive(Debug)]
-pub(crate) struct Producer {
+pub(crate) struct Producers {
     config: KafkaConfig,
-    circuit: Arc<Circuit>,
-    native: Mutex<Arc<Shell>>,
+    reports: Arc<Reports>,
+    present: Mutex<Present>,
 }
 
-/// The client's producer, which says nothing of itself.
-struct Shell(Native);
+#[derive(Debug)]
+struct Present {
+    producer: Arc<Producer>,
+    made: Instant,
+}
 
-impl std::fmt::Debug for Shell {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ThreadedProducer")
+/// The least time between two producers.
+const REPLACE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Producers {
+    pub(crate) fn new(config: KafkaConfig, reports: Arc<Reports>) -> Result<Self, ConfigError> {
+        let producer = Producer::new(&config, &reports);
+        let producer = producer.map_err(|error| ConfigError::Client(error.to_string()))?;
+        let present = Present {
+            producer: Arc::new(producer),
+            made: Instant::now(),
+        };
+        Ok(Self {
+            config,
+            reports,
+            present: Mutex::new(present),
+        })
+    }
+
+    pub(crate) fn present(&self) -> Arc<Producer> {
+        Arc::clone(&self.lock().producer)
+    }
+
+    /// Replaces the present producer if it cannot go on, unless it is quite new. Says whether there
+    /// is one that can.
+    pub(crate) fn mend(&self) -> bool {
+        let mut present = self.lock();
+        let Some((code, why)) = present.producer.fatal_error() else {
+            return true;
+        };
+        if let Some(refused) = refusal(code, &self.config.topic) {
+            self.reports.refused(Client::Producer, refused);
+        }
+        if present.made.elapsed() < REPLACE_PAUSE {
+            return false;
+        }
+        match Producer::new(&self.config, &self.reports) {
+            Ok(producer) => {
+                tracing::warn!(why, "the Kafka producer cannot go on and is replaced");
+                present.producer = Arc::new(producer);
+                present.made = Instant::now();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no Kafka producer can be made; trying again");
+                false
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[derive(Debug, Default)]
-struct Circuit {
-    open: AtomicBool,
-    /// The producer cannot go on and has to be replaced.
-    fatal: AtomicBool,
+/// Hands attempts to the brokers, as long as they take them.
+pub(crate) struct Producer {
+    topic: String,
+    wait: Duration,
+    circuit: Arc<Circuit>,
+    /// Always there until it is dropped.
+    native: Option<Native>,
 }
 
-/// Attempts that are published together, and what became of each.
-#[derive(Debug)]
-struct Batch {
-    outcomes: Vec<AtomicU8>,
-    open: AtomicUsize,
-    done: Notify,
-}
-
-const LOGGED: u8 = 1;
+type Native = ThreadedProducer<Callbacks>;
 
 impl Producer {
-    pub(crate) fn new(config: &KafkaConfig) -> Result<Self, ConfigError> {
-        let circuit = Arc::new(Circuit::default());
-        let native = make(config, &circuit).map_err(|e| ConfigError::Client(e.to_string()))?;
+    fn new(config: &KafkaConfig, reports: &Arc<Reports>) -> Result<Self, KafkaError> {
+        let circuit = Arc::new(Circuit::new());
+        let callbacks = Callbacks {
+            topic: config.topic.clone(),
+            circuit: Arc::clone(&circuit),
+            reports: Arc::clone(reports),
+            fatal: AtomicBool::new(false),
+        };
         Ok(Self {
-            config: config.clone(),
+            topic: config.topic.clone(),
+            wait: Duration::from_millis(config.publish_wait_ms),
             circuit,
-            native: Mutex::new(native),
+            native: Some(Native::from_config_and_context(
+                &config.producer(),
+                callbacks,
+            )?),
         })
     }
 
@@ -74,124 +126,118 @@ impl Producer {
         if attempts.is_empty() {
             return Vec::new();
         }
-        if self.circuit.open.load(Ordering::Acquire) && self.native().0.in_flight_count() > 0 {
-            return vec![Published::Unconfirmed; attempts.len()];
-        }
-        let batch = self.send(attempts);
-        let wait = Duration::from_millis(self.config.publish_wait_ms);
-        let waited = timeout(wait, batch.finished()).await;
-        let published = batch.published();
-        if waited.is_err() && !published.contains(&Published::Logged) {
+        // A probe is one until it has its answer.
+        let _admission = match self.circuit.admit() {
+            Admission::Refused => return vec![Published::Unconfirmed; attempts.len()],
+            admission => admission,
+        };
+        let before = self.circuit.delivered();
+        let batch = self.hand_over(attempts);
+        let in_time = timeout(self.wait, batch.finished()).await.is_ok();
+        // Some partition may be slow while others work.
+        if !in_time && self.circuit.delivered() == before {
             self.circuit.open();
         }
-        published
+        batch.published()
     }
 
-    fn send(&self, attempts: &[Attempt]) -> Arc<Batch> {
-        let batch = Arc::new(Batch {
-            outcomes: attempts.iter().map(|_| AtomicU8::new(0)).collect(),
-            open: AtomicUsize::new(attempts.len()),
-            done: Notify::new(),
-        });
-        let native = self.native();
+    fn hand_over(&self, attempts: &[Attempt]) -> Arc<Batch> {
+        let batch = Arc::new(Batch::new(attempts.len()));
+        let mut writer = Writer::default();
         for (index, attempt) in attempts.iter().enumerate() {
-            let payload = encode(attempt);
-            let record = BaseRecord::with_opaque_to(
-                &self.config.topic,
-                Box::new((Arc::clone(&batch), index)),
-            );
-            let record = record
+            let ticket = Box::new(Ticket {
+                batch: Arc::clone(&batch),
+                index,
+            });
+            let payload = writer.write(attempt);
+            let record = BaseRecord::with_opaque_to(&self.topic, ticket)
                 .key(attempt.user.as_str())
-                .payload(&payload)
+                .payload(payload)
                 .headers(headers(attempt));
-            if let Err((_, record)) = native.0.send(record) {
-                // The queue in this process is full, or the client is past hope.
-                let (batch, _) = *record.delivery_opaque;
-                batch.finish_one();
+            self.circuit.handed_over();
+            if let Err((error, record)) = self.native().send(record) {
+                // The client's queue is full, or it cannot go on.
+                self.circuit.done(false);
+                record.delivery_opaque.batch.finish_one();
+                self.native().context().heed(&error);
             }
         }
         batch
     }
 
-    /// The present producer; a new one if the last has met a fatal error.
-    fn native(&self) -> Arc<Shell> {
-        let mut native = self.native.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.circuit.fatal.swap(false, Ordering::AcqRel) {
-            match make(&self.config, &self.circuit) {
-                Ok(fresh) => {
-                    tracing::warn!("the Kafka producer met a fatal error and is replaced");
-                    let old = std::mem::replace(&mut *native, fresh);
-                    // Ending it waits for its thread.
-                    std::thread::spawn(move || drop(old));
-                }
-                Err(_) => self.circuit.fatal.store(true, Ordering::Release),
-            }
+    /// How many attempts wait for their delivery.
+    pub(crate) fn waiting(&self) -> usize {
+        self.circuit.waiting()
+    }
+
+    /// Asks the brokers about a topic. Blocks, not longer than this.
+    pub(crate) fn metadata(&self, topic: &str, within: Duration) -> Result<Metadata, KafkaError> {
+        let client = self.native().client();
+        client.fetch_metadata(Some(topic), within)
+    }
+
+    /// The brokers have answered something else. If nothing waits for its delivery, attempts may
+    /// be handed over again.
+    pub(crate) fn answers(&self) {
+        if self.waiting() == 0 {
+            self.circuit.close();
         }
-        Arc::clone(&native)
     }
 
-    /// Waits until the brokers have everything that was handed over, but not longer than this.
-    /// Blocks.
-    pub(crate) fn flush(&self, within: Duration) {
-        let _ = self.native().0.flush(within);
-    }
-
-    /// Asks the brokers about the topic. Blocks, not longer than this.
-    pub(crate) fn metadata(
-        &self,
-        within: Duration,
-    ) -> Result<rdkafka::metadata::Metadata, KafkaError> {
+    /// Why it cannot go on, if so.
+    fn fatal_error(&self) -> Option<(Code, String)> {
         let native = self.native();
-        native
-            .0
-            .client()
-            .fetch_metadata(Some(&self.config.topic), within)
+        let fatal = native.context().fatal.load(Ordering::Acquire);
+        fatal.then(|| native.client().fatal_error()).flatten()
+    }
+
+    fn native(&self) -> &Native {
+        self.native.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("topic", &self.topic)
+            .field("circuit", &self.circuit)
+            .finish_non_exhaustive()
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        let native = self.native();
-        // Ending it waits for its thread, which must not keep an async one.
-        std::thread::spawn(move || drop(native));
+        let native = self.native.take();
+        // Ending it takes up to a second, which must not be one of an async thread.
+        let thread = std::thread::Builder::new().name("kafka producer end".to_owned());
+        let _ = thread.spawn(move || drop(native));
     }
 }
 
-fn make(config: &KafkaConfig, circuit: &Arc<Circuit>) -> Result<Arc<Shell>, KafkaError> {
-    let callbacks = Callbacks(Arc::clone(circuit));
-    let native = Native::from_config_and_context(&config.producer(), callbacks)?;
-    Ok(Arc::new(Shell(native)))
+/// Attempts that are published together, and what became of each.
+#[derive(Debug)]
+struct Batch {
+    logged: Box<[AtomicBool]>,
+    open: AtomicUsize,
+    done: Notify,
 }
 
-fn headers(attempt: &Attempt) -> OwnedHeaders {
-    let (id, sale) = (attempt.id.to_string(), attempt.sale.to_string());
-    let header = |key, value| Header {
-        key,
-        value: Some(value),
-    };
-    // So that an attempt can be named although its message cannot be read.
-    OwnedHeaders::new_with_capacity(4)
-        .insert(header("fs-attempt", id.as_str()))
-        .insert(header("fs-sale", sale.as_str()))
-        .insert(header("fs-user", attempt.user.as_str()))
-        .insert(header("fs-v", message::VERSION_TEXT))
-}
-
-impl Circuit {
-    fn open(&self) {
-        if !self.open.swap(true, Ordering::AcqRel) {
-            tracing::warn!("Kafka does not answer; attempts are kept in the outbox until it does");
-        }
-    }
-
-    fn close(&self) {
-        if self.open.load(Ordering::Acquire) && self.open.swap(false, Ordering::AcqRel) {
-            tracing::info!("Kafka answers again");
-        }
-    }
+/// Whom a delivery is reported to.
+#[derive(Debug)]
+struct Ticket {
+    batch: Arc<Batch>,
+    index: usize,
 }
 
 impl Batch {
+    fn new(size: usize) -> Self {
+        Self {
+            logged: (0..size).map(|_| AtomicBool::new(false)).collect(),
+            open: AtomicUsize::new(size),
+            done: Notify::new(),
+        }
+    }
+
     fn finish_one(&self) {
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.done.notify_one();
@@ -205,18 +251,44 @@ impl Batch {
     }
 
     fn published(&self) -> Vec<Published> {
-        let outcomes = self.outcomes.iter();
-        let published = outcomes.map(|outcome| match outcome.load(Ordering::Acquire) {
-            LOGGED => Published::Logged,
-            _ => Published::Unconfirmed,
+        let logged = self.logged.iter();
+        let published = logged.map(|logged| match logged.load(Ordering::Acquire) {
+            true => Published::Logged,
+            false => Published::Unconfirmed,
         });
         published.collect()
     }
 }
 
 /// What the client tells us.
-#[derive(Debug)]
-struct Callbacks(Arc<Circuit>);
+struct Callbacks {
+    topic: String,
+    circuit: Arc<Circuit>,
+    reports: Arc<Reports>,
+    fatal: AtomicBool,
+}
+
+impl Callbacks {
+    /// Draws the consequences of an error, whatever it is the error of.
+    fn heed(&self, error: &KafkaError) {
+        match error.rdkafka_error_code() {
+            Some(Code::AllBrokersDown) => {
+                self.circuit.open();
+                self.reports.trouble();
+            }
+            Some(Code::Fatal) if !self.fatal.swap(true, Ordering::AcqRel) => {
+                self.reports.trouble();
+            }
+            // It ends by itself.
+            Some(Code::QueueFull | Code::MessageTimedOut) | None => {}
+            Some(code) => {
+                if let Some(why) = refusal(code, &self.topic) {
+                    self.reports.refused(Client::Producer, why);
+                }
+            }
+        }
+    }
+}
 
 impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -224,33 +296,25 @@ impl ClientContext for Callbacks {
     }
 
     fn error(&self, error: KafkaError, _: &str) {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AllBrokersDown) => self.0.open(),
-            Some(RDKafkaErrorCode::Fatal) => self.0.fatal.store(true, Ordering::Release),
-            _ => {}
-        }
+        self.heed(&error);
     }
 }
 
 impl ProducerContext for Callbacks {
-    type DeliveryOpaque = Box<(Arc<Batch>, usize)>;
+    type DeliveryOpaque = Box<Ticket>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
-        let (batch, index) = *opaque;
-        if result.is_ok() {
-            batch.outcomes[index].store(LOGGED, Ordering::Release);
-            self.0.close();
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        match result {
+            Ok(_) => {
+                ticket.batch.logged[ticket.index].store(true, Ordering::Release);
+                self.circuit.done(true);
+                self.reports.accepted(&Client::Producer);
+            }
+            Err((error, _)) => {
+                self.circuit.done(false);
+                self.heed(error);
+            }
         }
-        batch.finish_one();
-    }
-}
-
-/// The client repeats itself while brokers are away; what matters is logged where it is handled.
-pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(facility, message, "Kafka client");
-        }
-        _ => tracing::debug!(facility, message, "Kafka client"),
+        ticket.batch.finish_one();
     }
 }

@@ -1,58 +1,167 @@
-use std::sync::{Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
-use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
-use tokio::time::sleep;
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::attempt_queue::Inner;
 use crate::config::KafkaConfig;
-use crate::error::{ASK_MAX, is_forbidden};
-use crate::producer::log;
+use crate::error::{Fault, fault, refusal};
+use crate::producer::Producer;
+use crate::reports::log;
 
-/// What is known about the topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// Nothing yet: no broker has answered.
-    Nothing,
-    /// It is there.
-    There,
-    /// It is not there, and the brokers do not let us make it: what is wrong and what to do.
-    Refused(String),
-}
+/// How long the brokers may take to say what they know of the topic.
+const ASK_MAX: Duration = Duration::from_millis(1_000);
+/// How long they may take to make it.
+const MAKE_MAX: Duration = Duration::from_secs(5);
+/// How long a new topic may take to be usable.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
 
-/// What is known about the topic, kept up to date by [`look_after`].
-#[derive(Debug)]
-pub(crate) struct Topic(Mutex<Known>);
-
-impl Topic {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(Known::Nothing))
+/// Sees to it that the topic is there and can be used. Blocks, for seconds at most.
+pub(crate) fn ensure(producer: &Producer, config: &KafkaConfig) -> Result<(), Fault> {
+    match look(producer, config)? {
+        Found::Ready => return Ok(()),
+        Found::Leaderless => return Err(leaderless(config)),
+        Found::Missing { brokers } => make(config, brokers)?,
     }
-
-    pub(crate) fn known(&self) -> Known {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set(&self, known: Known) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Known::Refused(problem) = &known
-            && *now != known
-        {
-            tracing::error!(problem, "the topic of the attempts cannot be used");
+    let since = Instant::now();
+    while since.elapsed() < SETTLE_MAX {
+        if let Ok(Found::Ready) = look(producer, config) {
+            let (topic, partitions) = (&config.topic, config.partitions);
+            tracing::info!(topic, partitions, "made the topic of the attempts");
+            return Ok(());
         }
-        *now = known;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(leaderless(config))
+}
+
+/// What the brokers say about the topic.
+enum Found {
+    Ready,
+    /// Some partitions have no leader now.
+    Leaderless,
+    Missing {
+        /// How many brokers there are.
+        brokers: usize,
+    },
+}
+
+fn look(producer: &Producer, config: &KafkaConfig) -> Result<Found, Fault> {
+    let name = &config.topic;
+    let metadata = match producer.metadata(name, ASK_MAX) {
+        Ok(metadata) => metadata,
+        Err(error) => match error.rdkafka_error_code() {
+            Some(Code::BrokerTransportFailure | Code::OperationTimedOut) => {
+                return Err(Fault::unavailable("no broker answers"));
+            }
+            _ => return Err(fault(&error, name)),
+        },
+    };
+    let Some(topic) = metadata.topics().first() else {
+        return Err(Fault::unavailable("the brokers do not know the topic yet"));
+    };
+    match topic.error().map(Code::from) {
+        None if has_leaders(topic) => Ok(Found::Ready),
+        None | Some(Code::LeaderNotAvailable) => Ok(Found::Leaderless),
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Ok(Found::Missing {
+            brokers: metadata.brokers().len(),
+        }),
+        Some(code) => Err(refusal(code, name).unwrap_or_else(|| {
+            Fault::unavailable(format!("the topic {name} cannot be used: {code}"))
+        })),
     }
 }
 
-/// Quiet callbacks for the client that administers.
-#[derive(Debug)]
+fn has_leaders(topic: &MetadataTopic) -> bool {
+    let partitions = topic.partitions();
+    !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0)
+}
+
+fn leaderless(config: &KafkaConfig) -> Fault {
+    let topic = &config.topic;
+    Fault::unavailable(format!("partitions of the topic {topic} have no leader"))
+}
+
+fn make(config: &KafkaConfig, brokers: usize) -> Result<(), Fault> {
+    let KafkaConfig {
+        topic, partitions, ..
+    } = config;
+    if !config.create_topic {
+        return Err(Fault::misconfigured(format!(
+            "the topic {topic} does not exist: make it, with {partitions} partitions"
+        )));
+    }
+    match ask_to_make(config) {
+        Ok(Ok(_) | Err((_, Code::TopicAlreadyExists))) => Ok(()),
+        Ok(Err((_, code))) => Err(not_made(config, brokers, code)),
+        Err(error) => match error.rdkafka_error_code() {
+            Some(code) => Err(not_made(config, brokers, code)),
+            None => Err(Fault::unavailable(error.to_string())),
+        },
+    }
+}
+
+fn ask_to_make(config: &KafkaConfig) -> Result<rdkafka::admin::TopicResult, KafkaError> {
+    let admin = AdminClient::from_config_and_context(&config.client(), Quiet)?;
+    let replication = config.replication.unwrap_or(-1);
+    let mut new = NewTopic::new(
+        &config.topic,
+        config.partitions,
+        TopicReplication::Fixed(replication),
+    );
+    if replication >= 3 {
+        // What one broker alone has acknowledged is lost with its disk.
+        new = new.set("min.insync.replicas", "2");
+    }
+    let options = AdminOptions::new()
+        .request_timeout(Some(MAKE_MAX))
+        .operation_timeout(Some(MAKE_MAX));
+    // Only to wait for one answer, on a thread that is not the runtime's.
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| KafkaError::AdminOpCreation(error.to_string()))?;
+    let results = runtime.block_on(admin.create_topics([&new], &options))?;
+    let result = results.into_iter().next();
+    result.ok_or_else(|| KafkaError::AdminOpCreation("no answer about the topic".to_owned()))
+}
+
+/// What a refusal to make the topic means, and what can be done about it.
+fn not_made(config: &KafkaConfig, brokers: usize, code: Code) -> Fault {
+    let KafkaConfig {
+        topic, partitions, ..
+    } = config;
+    let missing = format!("the topic {topic} does not exist");
+    match code {
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+            Fault::misconfigured(format!(
+                "{missing}, and this user may not make it: make it, with {partitions} partitions, \
+                 or grant this user CREATE on it"
+            ))
+        }
+        Code::InvalidReplicationFactor => {
+            let copies = match config.replication {
+                Some(copies) => format!("{copies} copies"),
+                None => "as many copies as default.replication.factor says".to_owned(),
+            };
+            Fault::misconfigured(format!(
+                "{missing}, and {brokers} brokers cannot keep {copies} of it: start more brokers, \
+                 or set a smaller replication"
+            ))
+        }
+        Code::PolicyViolation | Code::InvalidPartitions | Code::InvalidConfig => {
+            Fault::misconfigured(format!(
+                "{missing}, and the brokers do not make one with {partitions} partitions ({code}): \
+                 make it by hand"
+            ))
+        }
+        code => refusal(code, topic)
+            .unwrap_or_else(|| Fault::unavailable(format!("{missing}, and was not made: {code}"))),
+    }
+}
+
+/// Callbacks of the client that administers.
 struct Quiet;
 
 impl ClientContext for Quiet {
@@ -61,96 +170,4 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, _: KafkaError, _: &str) {}
-}
-
-/// Makes the topic if it is missing, and tries again until it is there or the queue is gone.
-pub(crate) async fn look_after(queue: Weak<Inner>, config: KafkaConfig) {
-    const PAUSE_MIN: Duration = Duration::from_millis(200);
-    const PAUSE_MAX: Duration = Duration::from_secs(2);
-    let mut pause = PAUSE_MIN;
-    loop {
-        let known = ensure(&queue, &config).await;
-        let Some(inner) = queue.upgrade() else {
-            return;
-        };
-        let there = known == Known::There;
-        inner.topic.set(known);
-        drop(inner);
-        if there {
-            return;
-        }
-        sleep(pause).await;
-        pause = PAUSE_MAX.min(pause * 2);
-    }
-}
-
-async fn ensure(queue: &Weak<Inner>, config: &KafkaConfig) -> Known {
-    match look(queue).await {
-        Some(Known::Nothing) => create(config).await,
-        Some(known) => known,
-        None => Known::Nothing,
-    }
-}
-
-/// Asks whether the topic is there; [`Known::Nothing`] if it is not, `None` if nobody answers.
-async fn look(queue: &Weak<Inner>) -> Option<Known> {
-    let inner = queue.upgrade()?;
-    let asked = tokio::task::spawn_blocking(move || inner.producer.metadata(ASK_MAX));
-    let metadata = asked.await.ok()?.ok()?;
-    let topic = metadata.topics().first()?;
-    match topic.error() {
-        None => Some(Known::There),
-        Some(
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-        ) => Some(Known::Nothing),
-        Some(error) => match RDKafkaErrorCode::from(error) {
-            code if is_forbidden(code) => Some(Known::Refused(format!(
-                "no right to topic {}: give this user the rights to describe, read and write it",
-                topic.name()
-            ))),
-            _ => None,
-        },
-    }
-}
-
-async fn create(config: &KafkaConfig) -> Known {
-    let KafkaConfig {
-        topic, partitions, ..
-    } = config;
-    let Ok(admin) = AdminClient::from_config_and_context(&config.admin(), Quiet) else {
-        return Known::Nothing;
-    };
-    let replication = TopicReplication::Fixed(config.replication.unwrap_or(-1));
-    let new = NewTopic::new(topic, *partitions, replication);
-    let options = AdminOptions::new()
-        .request_timeout(Some(Duration::from_secs(5)))
-        .operation_timeout(Some(Duration::from_secs(5)));
-    let created = admin.create_topics([&new], &options).await;
-    // Ending it waits for its thread.
-    std::thread::spawn(move || drop(admin));
-    let refused = |code: RDKafkaErrorCode| {
-        Known::Refused(format!(
-            "topic {topic} does not exist and cannot be made ({code}): make it with {partitions} \
-             partitions, or give this user the right to create it"
-        ))
-    };
-    match created {
-        Ok(results) => match results.into_iter().next() {
-            Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Known::There,
-            Some(Err((
-                _,
-                RDKafkaErrorCode::RequestTimedOut
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::NotController
-                | RDKafkaErrorCode::CoordinatorNotAvailable,
-            )))
-            | None => Known::Nothing,
-            Some(Err((_, code))) => refused(code),
-        },
-        Err(error) => match error.rdkafka_error_code() {
-            Some(code) if is_forbidden(code) => refused(code),
-            _ => Known::Nothing,
-        },
-    }
 }

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::testing::{self, AttemptQueueRig, Fixture, GarbageSource, Task};
-use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
-use flashsale_stack::Kafka;
 
-use support::{RawWriter, ready};
+use support::{RawWriter, on_the_broker_of_all, queue};
 
+/// Places are topics of one broker.
 #[derive(Debug)]
-struct Topics(Kafka);
+struct Topics;
 
 #[derive(Debug)]
 struct Garbage(RawWriter);
@@ -30,19 +29,10 @@ impl GarbageSource for Garbage {
 #[async_trait]
 impl Fixture<AttemptQueueRig> for Topics {
     async fn open(&self, place: &str) -> Result<AttemptQueueRig, PortError> {
-        let config = KafkaConfig {
-            topic: place.to_owned(),
-            partitions: 3,
-            // The first batch to a new topic may take a second.
-            publish_wait_ms: 10_000,
-            ..KafkaConfig::new(self.0.brokers())
-        };
-        let garbage = Garbage(RawWriter::new(&config));
-        let queue = KafkaAttemptQueue::new(config).unwrap();
-        ready(&queue).await;
+        let config = on_the_broker_of_all(place);
         Ok(AttemptQueueRig {
-            queue: Arc::new(queue),
-            garbage: Some(Arc::new(garbage)),
+            queue: Arc::new(queue(&config).await),
+            garbage: Some(Arc::new(Garbage(RawWriter::new(&config)))),
         })
     }
 
@@ -61,7 +51,7 @@ impl Fixture<AttemptQueueRig> for Topics {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queue_keeps_its_contract() {
-    let report = testing::attempt_queue(&Topics(Kafka::start())).await;
+    let report = testing::attempt_queue(&Topics).await;
     report.assert_passed();
     assert_eq!(report.skipped(), Vec::<&str>::new());
 }

@@ -1,0 +1,411 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use flashsale_core::ports::{Delivery, Undecodable};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::bell::{Bell, Commit, Committed};
+use crate::error::{fault, refusal};
+use crate::message::decode;
+use crate::readers::{Living, Seat};
+use crate::reports::{Client, Reports, log};
+use crate::shelf::{Item, Shelf};
+
+/// The work of a reader's thread: it is a member of the group, fetches what the reader will want
+/// next, and commits.
+///
+/// The consumer lives on this thread alone, because it blocks when it commits and when it ends.
+pub(crate) struct Reading {
+    pub(crate) topic: String,
+    pub(crate) group: String,
+    pub(crate) client: ClientConfig,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) reports: Arc<Reports>,
+    /// For a static member.
+    pub(crate) seat: Option<Arc<Seat>>,
+    /// Held as long as the thread lives.
+    pub(crate) _living: Living,
+}
+
+type Native = BaseConsumer<Callbacks>;
+
+/// Why a consumer is done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The reader is gone.
+    Closed,
+    /// It cannot go on.
+    Fatal,
+}
+
+/// The longest time without a look around.
+const IDLE: Duration = Duration::from_millis(100);
+/// So many items may come before the reader is told.
+const ANNOUNCE_EVERY: usize = 256;
+/// How long a full shelf is waited for before the partitions are paused. Pausing throws away what
+/// was fetched ahead; not polling keeps the group waiting.
+const FULL_PATIENCE: Duration = Duration::from_millis(500);
+/// The pause before a new consumer takes the place of one that cannot go on.
+const REPLACE_PAUSE: Duration = Duration::from_millis(500);
+/// The pause before a commit is tried again.
+const COMMIT_PAUSE: Duration = Duration::from_millis(10);
+/// The most polls between two tries to commit, each of which may bring an item.
+const COMMIT_STEPS: usize = 64;
+
+impl Reading {
+    /// One consumer after the other, each until it cannot go on.
+    pub(crate) fn run(self) {
+        let seat = self.seat.clone();
+        // The member before has to be gone: two with one name throw each other out.
+        let _membership = seat.as_ref().map(|seat| {
+            let held = seat.membership.lock();
+            held.unwrap_or_else(PoisonError::into_inner)
+        });
+        let _end = Ended(Arc::clone(&self.shelf));
+        while !self.bell.is_closed() {
+            match self.make() {
+                Ok(consumer) => {
+                    let end = self.serve(&consumer);
+                    self.shelf.revoke_all();
+                    let why = consumer.client().fatal_error();
+                    if end == End::Fatal {
+                        tracing::warn!(group = self.group, ?why, "a Kafka consumer is replaced");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no Kafka consumer can be made; trying again");
+                }
+            }
+            self.pause();
+        }
+    }
+
+    fn make(&self) -> KafkaResult<Native> {
+        let callbacks = Callbacks {
+            group: Client::Reader(self.group.clone()),
+            shelf: Arc::clone(&self.shelf),
+            reports: Arc::clone(&self.reports),
+            rebalanced: AtomicBool::new(false),
+            served: AtomicBool::new(false),
+        };
+        let mut consumer = Native::from_config_and_context(&self.client, callbacks)?;
+        let bell = Arc::clone(&self.bell);
+        consumer.set_nonempty_callback(move || bell.stir());
+        consumer.subscribe(&[&self.topic])?;
+        Ok(consumer)
+    }
+
+    fn pause(&self) {
+        let over = Instant::now() + REPLACE_PAUSE;
+        while !self.bell.is_closed() && Instant::now() < over {
+            self.bell.calm();
+            self.bell.wait(IDLE);
+            if let Some(commit) = self.bell.take_commit() {
+                // What it is about belongs to others.
+                let _ = commit.answer.send(Ok(Committed::Yes));
+            }
+        }
+    }
+
+    fn serve(&self, consumer: &Native) -> End {
+        let mut flow = Flow::Open;
+        let mut unannounced = 0;
+        loop {
+            if let Some(commit) = self.bell.take_commit()
+                && self.commit(consumer, commit) == Some(End::Fatal)
+            {
+                return End::Fatal;
+            }
+            if self.bell.is_closed() {
+                return End::Closed;
+            }
+            let rebalanced = consumer.context().rebalanced.swap(false, Ordering::AcqRel);
+            flow = self.regulate(consumer, flow, rebalanced);
+            if let Flow::Full { since } = flow {
+                self.shelf.announce();
+                self.bell.calm();
+                self.bell
+                    .wait(FULL_PATIENCE.saturating_sub(since.elapsed()));
+                continue;
+            }
+            match self.step(consumer) {
+                Stepped::Fatal => return End::Fatal,
+                Stepped::Something => {
+                    unannounced += 1;
+                    if unannounced < ANNOUNCE_EVERY {
+                        continue;
+                    }
+                }
+                Stepped::Nothing => {}
+            }
+            // Many at a time, so that the reader is not woken for each.
+            if unannounced > 0 {
+                self.shelf.announce();
+                unannounced = 0;
+                continue;
+            }
+            // What has come since the last look, before the bell could tell.
+            self.bell.calm();
+            match self.step(consumer) {
+                Stepped::Fatal => return End::Fatal,
+                Stepped::Something => unannounced = 1,
+                Stepped::Nothing => {
+                    self.bell.wait(IDLE);
+                    self.pay(consumer);
+                }
+            }
+        }
+    }
+
+    /// Polls once, without waiting: the bell tells when there is something.
+    fn step(&self, consumer: &Native) -> Stepped {
+        match consumer.poll(Duration::ZERO) {
+            Some(Ok(message)) => {
+                self.shelf.put(item(&message));
+                Stepped::Something
+            }
+            Some(Err(error)) => {
+                self.heed(&error);
+                if consumer.client().fatal_error().is_some() {
+                    return Stepped::Fatal;
+                }
+                Stepped::Something
+            }
+            // It has served an event, and there may be more.
+            None if consumer.context().served.swap(false, Ordering::AcqRel) => Stepped::Something,
+            None => Stepped::Nothing,
+        }
+    }
+
+    /// Stops and goes on fetching as the shelf fills and empties.
+    fn regulate(&self, consumer: &Native, flow: Flow, rebalanced: bool) -> Flow {
+        match flow {
+            Flow::Open if self.shelf.is_full() => Flow::Full {
+                since: Instant::now(),
+            },
+            Flow::Full { .. } if self.shelf.has_room() => Flow::Open,
+            Flow::Full { since } if since.elapsed() >= FULL_PATIENCE => {
+                pause(consumer, true);
+                Flow::Paused
+            }
+            Flow::Paused if self.shelf.has_room() => {
+                pause(consumer, false);
+                Flow::Open
+            }
+            Flow::Paused if rebalanced => {
+                // New partitions come unpaused.
+                pause(consumer, true);
+                Flow::Paused
+            }
+            flow => flow,
+        }
+    }
+
+    /// Commits, again and again until it is done, refused for good, or too late.
+    fn commit(&self, consumer: &Native, commit: Commit) -> Option<End> {
+        let Commit {
+            marks,
+            deadline,
+            answer,
+        } = commit;
+        loop {
+            let Err(error) = self.try_to_commit(consumer, &marks) else {
+                let _ = answer.send(Ok(Committed::Yes));
+                return None;
+            };
+            if consumer.client().fatal_error().is_some() {
+                // Another consumer takes its place, or that of another reader, and reads it again.
+                let _ = answer.send(Ok(Committed::Yes));
+                return Some(End::Fatal);
+            }
+            let code = error.rdkafka_error_code();
+            let refusal = code.and_then(|code| refusal(code, &self.topic));
+            let too_late = answer.is_closed() || Instant::now() >= deadline;
+            if too_late || refusal.is_some() || self.bell.is_closed() {
+                let _ = answer.send(if is_rebalance(code) {
+                    Ok(Committed::Later)
+                } else {
+                    self.heed(&error);
+                    Err(fault(&error, &self.topic))
+                });
+                return None;
+            }
+            self.shelf.announce();
+            std::thread::sleep(COMMIT_PAUSE);
+            // The group finds its new order while it is polled.
+            for _ in 0..COMMIT_STEPS {
+                if self.step(consumer) != Stepped::Something {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Commits what a former commit has left, if it can be committed now.
+    fn pay(&self, consumer: &Native) {
+        let owed = self.shelf.owed();
+        if !owed.is_empty() && self.try_to_commit(consumer, &owed).is_ok() {
+            self.shelf.paid(&owed);
+        }
+    }
+
+    /// Commits what is about partitions of this reader.
+    fn try_to_commit(&self, consumer: &Native, marks: &BTreeMap<i32, i64>) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in marks {
+            if self.shelf.owns(*partition) {
+                list.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))?;
+            }
+        }
+        match list.count() {
+            // Others have the partitions now, and do what is left once more.
+            0 => Ok(()),
+            _ => consumer.commit(&list, CommitMode::Sync),
+        }
+    }
+
+    fn heed(&self, error: &KafkaError) {
+        tracing::debug!(group = self.group, %error, "a Kafka consumer has met an error");
+        let code = error.rdkafka_error_code();
+        match code.and_then(|code| refusal(code, &self.topic)) {
+            Some(why) => {
+                let client = Client::Reader(self.group.clone());
+                self.reports.refused(client, why);
+            }
+            None => self.reports.trouble(),
+        }
+    }
+}
+
+/// Whether the client fetches.
+#[derive(Clone, Copy, Debug)]
+enum Flow {
+    Open,
+    /// It is not polled, so that it stops by itself.
+    Full {
+        since: Instant,
+    },
+    /// It is polled, and does not fetch.
+    Paused,
+}
+
+/// What polling once gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stepped {
+    Something,
+    Nothing,
+    Fatal,
+}
+
+/// Tells the reader that nothing more will come, also after a panic.
+struct Ended(Arc<Shelf>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+fn pause(consumer: &Native, pause: bool) {
+    let done = consumer.assignment().and_then(|partitions| {
+        if pause {
+            consumer.pause(&partitions)
+        } else {
+            consumer.resume(&partitions)
+        }
+    });
+    if let Err(error) = done {
+        tracing::debug!(%error, pause, "Kafka partitions are not paused or resumed");
+    }
+}
+
+fn item(message: &BorrowedMessage<'_>) -> Item {
+    let (partition, offset) = (message.partition(), message.offset());
+    let payload = message.payload().unwrap_or_default();
+    let delivery = match decode(payload) {
+        Ok(attempt) => Delivery::Attempt(attempt),
+        Err(problem) => Delivery::Undecodable(Undecodable {
+            position: format!("{}/{partition}/{offset}", message.topic()),
+            payload: payload.to_vec(),
+            problem,
+        }),
+    };
+    Item {
+        delivery,
+        partition,
+        offset,
+    }
+}
+
+/// Whether a commit was refused because the group is finding a new order, or has found one.
+fn is_rebalance(code: Option<Code>) -> bool {
+    matches!(
+        code,
+        Some(
+            Code::IllegalGeneration
+                | Code::UnknownMemberId
+                | Code::RebalanceInProgress
+                | Code::StaleMemberEpoch
+                | Code::FencedInstanceId
+                | Code::NoOffset
+                | Code::AssignmentLost
+        )
+    )
+}
+
+/// What the client tells us.
+struct Callbacks {
+    group: Client,
+    shelf: Arc<Shelf>,
+    reports: Arc<Reports>,
+    /// The partitions are others than before.
+    rebalanced: AtomicBool,
+    /// The last poll has served an event that it does not return.
+    served: AtomicBool,
+}
+
+impl ClientContext for Callbacks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.served.store(true, Ordering::Release);
+        log(level, facility, message);
+    }
+
+    fn stats_raw(&self, _: &[u8]) {
+        self.served.store(true, Ordering::Release);
+    }
+
+    fn error(&self, _: KafkaError, _: &str) {
+        self.reports.trouble();
+    }
+}
+
+impl ConsumerContext for Callbacks {
+    fn commit_callback(&self, _: KafkaResult<()>, _: &TopicPartitionList) {
+        self.served.store(true, Ordering::Release);
+    }
+
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let numbers = |list: &TopicPartitionList| -> Vec<i32> {
+            list.elements().iter().map(|one| one.partition()).collect()
+        };
+        match rebalance {
+            Rebalance::Assign(partitions) => {
+                self.shelf.assign(numbers(partitions));
+                self.reports.accepted(&self.group);
+            }
+            Rebalance::Revoke(partitions) => self.shelf.revoke(&numbers(partitions)),
+            Rebalance::Error(error) => tracing::debug!(%error, "rebalance"),
+        }
+        self.rebalanced.store(true, Ordering::Release);
+        self.served.store(true, Ordering::Release);
+    }
+}
