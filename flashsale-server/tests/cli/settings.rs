@@ -58,6 +58,7 @@ fn a_secret_is_required_long_and_never_shown() {
     assert!(serve_with("JWT_SECRET", "").contains("is not set"));
 }
 
+#[cfg(not(feature = "distributed"))]
 #[test]
 fn a_postgres_url_is_refused_without_showing_its_password() {
     let complaint = serve_with("DATABASE_URL", "postgres://shop:hunter2@db/shop");
