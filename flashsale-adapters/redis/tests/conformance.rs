@@ -41,8 +41,11 @@ impl Fixture<StockStoreRig> for Prefixes {
         true
     }
 
+    /// `RANDOM_SALES=2000` makes it a long run.
     fn random_sales(&self) -> u64 {
-        self.random_sales
+        let wished = std::env::var("RANDOM_SALES");
+        let wished = wished.ok().and_then(|count| count.parse().ok());
+        wished.unwrap_or(self.random_sales)
     }
 
     async fn together(&self, tasks: Vec<Task>) {
