@@ -66,14 +66,16 @@ impl Repair {
             complete_after_ms,
             batch,
         } = self.limits;
+        // First what needs no order repository: that may be the one that is away.
+        let unlogged = now.plus_ms(-i64::from(republish_after_ms));
+        let unlogged = self.stock.unlogged(sale, unlogged, batch).await?;
+        let republished = self.republish(sale, &unlogged).await;
+
         let overdue = now.plus_ms(-i64::from(complete_after_ms));
         let overdue = self.stock.overdue(sale, overdue, batch).await?;
         self.complete(sale, &overdue).await?;
-
-        let unlogged = now.plus_ms(-i64::from(republish_after_ms));
-        let unlogged = self.stock.unlogged(sale, unlogged, batch).await?;
         Ok(Repaired {
-            republished: self.republish(sale, &unlogged).await?,
+            republished: republished?,
             completed: overdue.len(),
         })
     }

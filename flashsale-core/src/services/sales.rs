@@ -4,7 +4,7 @@ use crate::domain::{
     ApplyOutcome, Buyer, ChangeRefused, Decision, Levels, NewSale, NewSaleRefused, OpenOutcome,
     Phase, Sale, SaleChange, SaleId, StockSnapshot,
 };
-use crate::error::PortError;
+use crate::error::{ErrorKind, PortError};
 use crate::ports::{BATCH_MAX, ChangeOutcome, CreateSaleOutcome, OrderRepo, SaleRepo, StockStore};
 
 use super::Catalogue;
@@ -119,6 +119,8 @@ impl SaleService {
         }
         let levels = match self.stock.levels(&key).await? {
             Some(levels) if levels.epoch == sale.epoch => levels,
+            // There is nothing to sell, and its place may be that of the next sale.
+            None if sale.phase == Phase::Closed => return Ok(Readiness::Ready),
             Some(_) | None => return Ok(Readiness::Lost),
         };
         for event in self.repo.events(sale.id, levels.version).await? {
@@ -133,8 +135,9 @@ impl SaleService {
     /// Tells the stock store what the repository has. If it does not answer now, it is told later.
     async fn tell(&self, sale: &Sale) -> Result<(), PortError> {
         match self.prepare(sale).await {
-            Err(fault) if !fault.kind().is_transient() => Err(fault),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) => Ok(()),
+            Err(fault) if fault.kind().is_transient() || fault.kind() == ErrorKind::Full => Ok(()),
+            Err(fault) => Err(fault),
         }
     }
 

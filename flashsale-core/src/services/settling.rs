@@ -1,4 +1,3 @@
-use super::both::both;
 use crate::domain::{Attempt, Decision, SaleRef, SaleResult, SettleOutcome, Settlement};
 use crate::error::PortError;
 use crate::ports::{Metric, Recorder, StockStore};
@@ -38,11 +37,11 @@ pub(super) async fn settle(
     recorder.count(Metric::Ordered, won);
     recorder.count(Metric::Failed, decisions.len() as u64 - won);
 
-    let settling = stock.settle(sale, &settlements);
-    let (outcomes, kept) = both(settling, stock.put_results(&results)).await;
-    let outcomes = outcomes?;
+    // Results first: what is settled is never looked at again, so nobody would repeat them.
+    stock.put_results(&results).await?;
+    let outcomes = stock.settle(sale, &settlements).await?;
     let count = |wanted| outcomes.iter().filter(|o| **o == wanted).count() as u64;
     recorder.count(Metric::Healed, count(SettleOutcome::Healed));
     recorder.count(Metric::Drifted, count(SettleOutcome::Drift));
-    kept
+    Ok(())
 }

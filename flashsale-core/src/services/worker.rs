@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::domain::{Attempt, Decision, Epoch, SaleRef};
-use crate::error::PortError;
+use crate::error::{ErrorKind, PortError};
 use crate::ports::{
     AttemptReader, BATCH_MAX, Delivery, Metric, OrderRepo, Recorder, StockStore, Undecodable,
 };
@@ -33,11 +33,20 @@ pub struct WorkerPorts {
 pub struct Step {
     /// Attempts decided.
     pub decided: usize,
-    /// Items that could not be read; they are not delivered again.
+    /// Items that could not be read or decided; they are not delivered again.
     pub undecodable: Vec<Undecodable>,
     /// Why the stock store could not be told, if it could not. The orders stand all the same, and
     /// [`Repair`](super::Repair) tells it later.
     pub unsettled: Option<PortError>,
+}
+
+/// An attempt that the order repository cannot decide about.
+fn refused(attempt: &Attempt, fault: &PortError) -> Undecodable {
+    Undecodable {
+        position: format!("attempt {} of sale {}", attempt.id, attempt.sale),
+        payload: Vec::new(),
+        problem: fault.to_string(),
+    }
 }
 
 /// Attempts of a sale, and what was decided about them.
@@ -96,7 +105,17 @@ impl Worker {
                 let deciding = self.ports.orders.commit(sale, attempts);
                 let (decisions, told) = both(deciding, self.tell(untold.take())).await;
                 step.unsettled = told.err().or(step.unsettled);
-                let decisions = decisions?;
+                let decisions = match decisions {
+                    Ok(decisions) => decisions,
+                    // For example of a sale that the database does not have: no retry helps, and
+                    // nobody else's attempts may wait for it.
+                    Err(fault) if fault.kind() == ErrorKind::Invalid => {
+                        let refused = attempts.iter().map(|attempt| refused(attempt, &fault));
+                        step.undecodable.extend(refused);
+                        continue;
+                    }
+                    Err(fault) => return Err(fault),
+                };
                 step.decided += decisions.len();
                 untold = Some(Decided {
                     sale,

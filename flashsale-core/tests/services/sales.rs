@@ -161,3 +161,12 @@ async fn a_sale_is_opened_with_the_buyers_it_has() {
         .unwrap();
     assert!(matches!(hold.state, HoldState::Sold(_)));
 }
+
+#[tokio::test]
+async fn a_closed_sale_need_not_be_in_the_stock_store() {
+    let (shop, sale) = Shop::selling(3).await;
+    let closed = shop.change(sale.id, SaleChange::Close).await.sale;
+    shop.memory_stock.forget();
+    let ready = shop.sale_service().prepare(&closed).await.unwrap();
+    assert_eq!(ready, Readiness::Ready);
+}

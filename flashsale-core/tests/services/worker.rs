@@ -71,7 +71,7 @@ async fn orders_stand_if_the_stock_store_cannot_be_told_and_repair_tells_it() {
     let mut reader = shop.queue.subscribe("workers").await.unwrap();
     let step = shop.worker().step(&mut *reader, 0).await.unwrap();
     assert_eq!(step.decided, 1);
-    assert_eq!(step.unsettled.unwrap().operation(), "settle");
+    assert_eq!(step.unsettled.unwrap().operation(), "put_results");
     assert_eq!(shop.memory_queue.committed("workers"), 1);
     shop.stock = good;
     let hold = shop
@@ -177,4 +177,27 @@ async fn faults_everywhere_lose_no_attempt_and_sell_nothing_twice() {
 #[test]
 fn a_worker_takes_no_more_at_once_than_a_batch_may_carry() {
     const { assert!(Worker::BATCH <= flashsale_core::ports::BATCH_MAX) };
+}
+
+#[tokio::test]
+async fn an_attempt_of_an_unknown_sale_keeps_nobody_waiting() {
+    let (shop, sale) = Shop::selling(3).await;
+    let accepted = shop.accepted("ann", sale.id).await;
+    let stray = flashsale_core::domain::Attempt {
+        id: flashsale_core::testing::SequentialIds::id(99),
+        sale: flashsale_core::domain::SaleId::new(77).unwrap(),
+        product: sale.product.id,
+        user: user("bob"),
+        quantity: flashsale_core::domain::Quantity::ONE,
+        epoch: sale.epoch,
+        seq: 1,
+        reserved_at: sale.window.start,
+    };
+    shop.queue.publish(&[stray]).await.unwrap();
+    let mut reader = shop.queue.subscribe("workers").await.unwrap();
+    let step = shop.worker().step(&mut *reader, 0).await.unwrap();
+    assert_eq!((step.decided, step.undecodable.len()), (1, 1));
+    assert_eq!(shop.memory_queue.committed("workers"), 2);
+    let order = shop.orders.find(&[accepted.attempt]).await.unwrap();
+    assert!(order[0].is_some());
 }

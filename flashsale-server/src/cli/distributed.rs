@@ -43,6 +43,9 @@ pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Dist
     Distributed::new(config).map_err(|error| match error {
         DistributedInvalid::Postgres(error) => setting("DATABASE_URL", &error),
         DistributedInvalid::Redis(error) => setting("REDIS_URL", &error),
+        DistributedInvalid::Kafka(error @ flashsale_kafka::ConfigError::Topic { .. }) => {
+            setting("KAFKA_TOPIC_FLASH_SALE_ATTEMPTS", &error)
+        }
         DistributedInvalid::Kafka(error) => setting("KAFKA_BROKERS", &error),
     })
 }
