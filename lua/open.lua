@@ -5,15 +5,21 @@
 -- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 undecided, 6 loading
 -- ARGV    1 sale id, 2 epoch, 3 now in ms ('' = the clock of this server), 4 'ask' or 'open',
 --         5 units remaining, 6 units sold, 7 number of buyers put aside, 8 state, 9 start ms,
---         10 end ms, 11 version
+--         10 end ms, 11 version, 12 how many ms before its start it may be opened at most
 -- RETURNS {'OPENED'} ('ask': it would be) | {'ALREADY_OPEN'} | {'STALE', epoch}
---         | {'OCCUPIED', sale id} | {'INCOMPLETE'}: the buyers put aside are not all there
+--         | {'OCCUPIED', sale id} | {'EARLY'} | {'INCOMPLETE'}: the buyers put aside are not all there
 -- COST    About ten commands, however many buyers there are; what was there is freed in the
 --         background.
 
 local function answer(...)
   if ARGV[4] == 'open' then redis.call('UNLINK', KEYS[6]) end
   return {...}
+end
+
+local function clock()
+  if ARGV[3] ~= '' then return tonumber(ARGV[3]) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 local seq = '0'
@@ -23,16 +29,13 @@ if m[1] == ARGV[1] then
   if ARGV[2] == m[4] then return answer('ALREADY_OPEN') end
   -- Numbers go on, so that those of an older epoch never name an attempt of this one.
   seq = m[5]
-elseif m[1] then
-  local now
-  if ARGV[3] == '' then
-    local time = redis.call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
-  else
-    now = tonumber(ARGV[3])
+else
+  local now = clock()
+  if now < tonumber(ARGV[9]) - tonumber(ARGV[12]) then return answer('EARLY') end
+  if m[1] then
+    local over = m[2] == 'X' or math.max(now, tonumber(m[7])) >= tonumber(m[6])
+    if not over or redis.call('ZCARD', KEYS[5]) > 0 then return answer('OCCUPIED', m[1]) end
   end
-  local over = m[2] == 'X' or math.max(now, tonumber(m[7])) >= tonumber(m[6])
-  if not over or redis.call('ZCARD', KEYS[5]) > 0 then return answer('OCCUPIED', m[1]) end
 end
 if ARGV[4] ~= 'open' then return {'OPENED'} end
 

@@ -1,10 +1,11 @@
-#!lua
+#!lua flags=allow-oom
 -- put_results: keeps results for their buyers. A failure never replaces the success of the same
--- sale; the result of a later sale replaces that of an earlier one, never the other way.
+-- sale; of two sales, the result whose units were taken later stays.
 --
 -- KEYS    the results (1,024 at most); in a Redis Cluster all of one slot
 -- ARGV    1 seconds that they are kept, then per result its text, which begins with
---         '1|sale id|' for a success or '0|sale id|' for a failure
+--         '1|sale id|' for a success or '0|sale id|' for a failure, and ends with '|' and the ms
+--         when its units were taken
 -- RETURNS how many were written
 -- COST    One MGET of n keys and one SET per result.
 
@@ -15,13 +16,15 @@ for i = 1, #KEYS do
   local kept = latest[key] or old[i]
   local stays = false
   if kept then
-    local success, sale = string.match(kept, '^([01])|(%d+)|')
-    local succeeds, later = string.match(new, '^([01])|(%d+)|')
-    if sale == later then
+    local success, sale, ms = string.match(kept, '^([01])|(%d+)|.*|(%-?%d+)$')
+    local succeeds, other, newer = string.match(new, '^([01])|(%d+)|.*|(%-?%d+)$')
+    if sale == other then
       stays = success == '1' and succeeds == '0'
-    elseif sale then
+    elseif ms == newer then
       -- As texts, because Lua's numbers are exact to 2^53 only.
-      stays = #sale > #later or (#sale == #later and sale > later)
+      stays = #sale > #other or (#sale == #other and sale > other)
+    elseif ms then
+      stays = tonumber(ms) > tonumber(newer)
     end
   end
   if not stays then

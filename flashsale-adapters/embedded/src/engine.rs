@@ -23,7 +23,10 @@ use crate::{
     EmbeddedStockStore, EmbeddedUserRepo, rows,
 };
 
-const MIGRATIONS: [M<'static>; 1] = [M::up(include_str!("../migrations/0001_init.sql"))];
+const MIGRATIONS: [M<'static>; 2] = [
+    M::up(include_str!("../migrations/0001_init.sql")),
+    M::up(include_str!("../migrations/0002_results_by_time.sql")),
+];
 
 /// Marks a database file as ours: "FLSH".
 const APPLICATION_ID: i32 = 0x464C_5348;

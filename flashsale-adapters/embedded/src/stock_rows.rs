@@ -113,14 +113,15 @@ pub(crate) fn store_result(
 ) -> rusqlite::Result<usize> {
     let columns = DecisionColumns::from(result.decision);
     let sql = "INSERT INTO results (user_id, product_id, sale_id, attempt_id, decision, order_id,
-            kept_attempt_id, kept_quantity)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            kept_attempt_id, kept_quantity, reserved_at_ms)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
         ON CONFLICT (user_id, product_id) DO UPDATE SET sale_id = excluded.sale_id,
             attempt_id = excluded.attempt_id, decision = excluded.decision,
             order_id = excluded.order_id, kept_attempt_id = excluded.kept_attempt_id,
-            kept_quantity = excluded.kept_quantity
-        WHERE excluded.sale_id > sale_id
-            OR (excluded.sale_id = sale_id AND (decision <> 'SUCCESS' OR excluded.decision = 'SUCCESS'))";
+            kept_quantity = excluded.kept_quantity, reserved_at_ms = excluded.reserved_at_ms
+        WHERE CASE WHEN excluded.sale_id = sale_id
+            THEN decision <> 'SUCCESS' OR excluded.decision = 'SUCCESS'
+            ELSE (excluded.reserved_at_ms, excluded.sale_id) > (reserved_at_ms, sale_id) END";
     transaction.prepare_cached(sql)?.execute(params![
         result.user.as_str(),
         result.product.get(),
@@ -130,6 +131,7 @@ pub(crate) fn store_result(
         columns.order,
         columns.kept,
         columns.kept_quantity,
+        result.reserved_at.as_millis(),
     ])
 }
 
@@ -138,7 +140,8 @@ pub(crate) fn load_result(
     product: ProductId,
     user: &UserId,
 ) -> rusqlite::Result<Option<SaleResult>> {
-    let sql = "SELECT decision, order_id, kept_attempt_id, kept_quantity, sale_id, attempt_id
+    let sql = "SELECT decision, order_id, kept_attempt_id, kept_quantity, sale_id, attempt_id,
+            reserved_at_ms
         FROM results
         WHERE user_id = ?1 AND product_id = ?2";
     reader
@@ -152,6 +155,7 @@ pub(crate) fn load_result(
                 sale: rows::sale_id(row, 4)?,
                 attempt: rows::attempt_id(row, 5)?,
                 decision: decision.ok_or_else(undecided)?,
+                reserved_at: Timestamp::from_millis(row.get(6)?),
             })
         })
         .optional()

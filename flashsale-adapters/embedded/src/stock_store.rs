@@ -59,11 +59,9 @@ impl StockStore for EmbeddedStockStore {
         self.0.journal.flush();
         books.take_back_undone(&mut ledger);
         let opening = ledger.as_ref().map(|ledger| ledger.opening(sale.epoch));
-        if let Some(
-            refused @ (OpenOutcome::Stale(_) | OpenOutcome::AlreadyOpen | OpenOutcome::Occupied(_)),
-        ) = opening
-        {
-            return Ok(refused);
+        match opening {
+            None | Some(OpenOutcome::Opened) => {}
+            Some(refused) => return Ok(refused),
         }
         self.0.journal.write("open", |transaction| {
             store_snapshot(transaction, sale, snapshot, || {

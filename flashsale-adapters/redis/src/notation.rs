@@ -101,11 +101,12 @@ pub(crate) fn decision(decision: &Decision) -> (&'static str, String) {
 /// A result as it is kept: the first character is `1` for a success and `0` for a failure.
 pub(crate) fn result_text(result: &SaleResult) -> String {
     let SaleResult { sale, attempt, .. } = result;
+    let ms = result.reserved_at.as_millis();
     match result.decision {
-        Decision::Success(order) => format!("1|{sale}|{attempt}|{order}"),
+        Decision::Success(order) => format!("1|{sale}|{attempt}|{order}|{ms}"),
         Decision::Failed(reason) => match reason {
             FailReason::Duplicate(kept) => format!(
-                "0|{sale}|{attempt}|{}|{}|{}|{}",
+                "0|{sale}|{attempt}|{}|{}|{}|{}|{ms}",
                 reason.name(),
                 kept.order,
                 kept.attempt,
@@ -114,7 +115,7 @@ pub(crate) fn result_text(result: &SaleResult) -> String {
             FailReason::NoStock
             | FailReason::StaleEpoch
             | FailReason::Cancelled
-            | FailReason::Expired => format!("0|{sale}|{attempt}|{}", reason.name()),
+            | FailReason::Expired => format!("0|{sale}|{attempt}|{}|{ms}", reason.name()),
         },
     }
 }
@@ -123,7 +124,8 @@ pub(crate) fn result_text(result: &SaleResult) -> String {
 pub(crate) fn result(text: &str, product: ProductId, user: &UserId) -> Read<SaleResult> {
     let parts: Vec<_> = text.split('|').collect();
     let read = (|| {
-        let (sale, attempt, decision) = match parts[..] {
+        let (ms, parts) = parts.split_last()?;
+        let (sale, attempt, decision) = match *parts {
             ["1", sale, attempt, order] => (sale, attempt, Decision::Success(parse(order)?)),
             ["0", sale, attempt, reason] => {
                 let reason = match reason {
@@ -152,6 +154,7 @@ pub(crate) fn result(text: &str, product: ProductId, user: &UserId) -> Read<Sale
             sale: parse::<SaleId>(sale)?,
             attempt: parse::<AttemptId>(attempt)?,
             decision,
+            reserved_at: Timestamp::from_millis(parse(ms)?),
         })
     })();
     read.ok_or_else(|| damaged("a result", text))
@@ -346,6 +349,7 @@ mod tests {
                 sale: SaleId::new(i64::MAX).unwrap(),
                 attempt: id(1),
                 decision,
+                reserved_at: Timestamp::from_millis(-5),
             };
             let text = result_text(&written);
             assert_eq!(result(&text, product, &user).unwrap(), written, "{text}");

@@ -193,6 +193,7 @@ async fn results_of_many_users_are_on_many_nodes() {
             sale: sale().id,
             attempt: fresh_id(),
             decision: Decision::Success(order(1)),
+            reserved_at: ALWAYS.start,
         })
         .collect();
     store.put_results(&results).await.unwrap();

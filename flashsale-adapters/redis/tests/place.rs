@@ -226,3 +226,46 @@ async fn the_old_stock_is_in_use_until_the_new_one_is_complete() {
     assert_eq!((levels.phase, levels.unlogged), (Phase::Open, 0));
     assert!(levels.seq >= one.seq, "numbers go on under a new epoch");
 }
+
+#[tokio::test]
+async fn a_sale_takes_the_place_shortly_before_its_start_only() {
+    let redis = Redis::start();
+    let (store, clock) = by_hand(&redis);
+    let start = Timestamp::from_millis(1_000_000);
+    let later = StockSnapshot {
+        window: Window {
+            start,
+            end: start.plus_ms(60_000),
+        },
+        ..snapshot(3)
+    };
+    clock.set(start.plus_ms(-120_001));
+    let early = store.open(&sale(), &later).await.unwrap();
+    assert_eq!(early, OpenOutcome::TooEarly);
+    assert_eq!(redis.cli(&["dbsize"]).trim(), "0");
+
+    // The one that is created later and sells earlier goes first.
+    let earlier = StockSnapshot {
+        window: Window {
+            start: start.plus_ms(-100_000),
+            end: start.plus_ms(-50_000),
+        },
+        ..snapshot(7)
+    };
+    assert_eq!(
+        store.open(&second(), &earlier).await.unwrap(),
+        OpenOutcome::Opened
+    );
+    clock.set(start.plus_ms(-60_000));
+    let queueing = store.open(&sale(), &later).await.unwrap();
+    assert_eq!(queueing, OpenOutcome::Occupied(second().id));
+    clock.set(start.plus_ms(-50_000));
+    assert_eq!(
+        store.open(&sale(), &later).await.unwrap(),
+        OpenOutcome::Opened
+    );
+    assert_eq!(
+        store.open(&sale(), &later).await.unwrap(),
+        OpenOutcome::AlreadyOpen
+    );
+}

@@ -170,6 +170,9 @@ pub enum OpenOutcome {
     /// Another sale of the product has the place; nothing changed. Only stores that have one place
     /// per product answer so: until that sale is over and all its attempts are decided.
     Occupied(SaleId),
+    /// The sale starts too far in the future to take the place; nothing changed. Only stores that
+    /// have one place per product answer so.
+    TooEarly,
 }
 
 /// What became of a [`StockEvent`].

@@ -95,6 +95,8 @@ pub struct SaleResult {
     pub attempt: AttemptId,
     /// What was decided.
     pub decision: Decision,
+    /// When the units were taken: of two sales of a product, the later result is kept.
+    pub reserved_at: Timestamp,
 }
 
 /// The order repository's account of a sale, in units unless it says orders. One snapshot.

@@ -26,7 +26,8 @@ pub trait StockStore: Debug + Send + Sync + 'static {
     /// A store may have one place per product. It then answers
     /// [`Occupied`](OpenOutcome::Occupied) as long as another sale of the product sells, may still
     /// sell, or has undecided attempts; after that the sale takes the place over, and the other one
-    /// is not loaded any more.
+    /// is not loaded any more. So that a sale never keeps the place from one that sells before it,
+    /// such a store answers [`TooEarly`](OpenOutcome::TooEarly) until shortly before the start.
     async fn open(
         &self,
         sale: &SaleRef,
@@ -91,8 +92,9 @@ pub trait StockStore: Debug + Send + Sync + 'static {
     /// The stock at one moment, or nothing if the sale is not loaded.
     async fn levels(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError>;
 
-    /// Keeps results for their buyers. A failure never replaces the success of the same sale; the
-    /// result of a later sale (a larger id) replaces that of an earlier one, never the other way.
+    /// Keeps results for their buyers. A failure never replaces the success of the same sale; of
+    /// two sales, the result whose units were taken later stays, or that of the larger id if both
+    /// were taken in the same millisecond.
     async fn put_results(&self, results: &[SaleResult]) -> Result<(), PortError>;
 
     /// The latest results of these users for a product, in order.

@@ -53,6 +53,8 @@ pub enum Readiness {
     /// Another sale of the product has the stock store's place for it until that one is over;
     /// prepare it again then.
     Waiting,
+    /// The stock store takes it in shortly before its start; prepare it again every minute.
+    TooEarly,
     /// The stock store has lost it or holds another epoch: it has to be rebuilt.
     Lost,
 }
@@ -112,8 +114,10 @@ impl SaleService {
         let key = sale.key();
         if sale.phase == Phase::Scheduled {
             let snapshot = self.snapshot(sale).await?;
-            if let OpenOutcome::Occupied(_) = self.stock.open(&key, &snapshot).await? {
-                return Ok(Readiness::Waiting);
+            match self.stock.open(&key, &snapshot).await? {
+                OpenOutcome::Opened | OpenOutcome::AlreadyOpen | OpenOutcome::Stale(_) => {}
+                OpenOutcome::Occupied(_) => return Ok(Readiness::Waiting),
+                OpenOutcome::TooEarly => return Ok(Readiness::TooEarly),
             }
             self.repo.opened(sale.id).await?;
         }

@@ -27,6 +27,7 @@ pub(super) async fn settle(
             sale: attempt.sale,
             attempt: attempt.id,
             decision: *decision,
+            reserved_at: attempt.reserved_at,
         })
         .collect();
 

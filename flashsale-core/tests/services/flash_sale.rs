@@ -221,6 +221,7 @@ async fn a_result_tells_the_standing_after_the_stock_store_lost_the_hold() {
         sale: sale.id,
         attempt: SequentialIds::id(7),
         decision: Decision::Success(OrderId::new(1).unwrap()),
+        reserved_at: START,
     };
     shop.stock.put_results(&[result]).await.unwrap();
     let success = stands(OrderStatus::Success, true);

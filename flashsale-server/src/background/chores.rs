@@ -8,7 +8,7 @@ use flashsale_core::services::{
     AuditTrail, Catalogue, Readiness, Relay, Repair, SaleService, Worker,
 };
 use flashsale_core::{ErrorKind, PortError};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Chore;
 use crate::Services;
@@ -19,41 +19,78 @@ pub(super) struct KeepSales {
     sales: SaleService,
     clock: Arc<dyn Clock>,
     seen: Revision,
-    /// What each sale was like when its stock was last up to date.
-    prepared: HashMap<SaleId, (u64, Epoch, Phase)>,
+    /// What each sale was like when it was last looked at to the end.
+    looked_at: HashMap<SaleId, LookedAt>,
+    /// Whether a sale that should sell by now waits for the place of another.
+    queueing: bool,
+}
+
+/// That nothing has to be done for a sale as long as it is like this.
+#[derive(Debug)]
+struct LookedAt {
+    version: u64,
+    epoch: Epoch,
+    phase: Phase,
+    /// Until when; for ever if there is no such moment.
+    until: Option<Instant>,
+}
+
+impl LookedAt {
+    fn holds(&self, sale: &Sale) -> bool {
+        self.version == sale.version
+            && self.epoch == sale.epoch
+            && self.phase == sale.phase
+            && self.until.is_none_or(|until| Instant::now() < until)
+    }
 }
 
 impl KeepSales {
     /// Looks at the sales this often even if nobody says that they have changed.
     const POLL: Duration = Duration::from_secs(1);
+    /// And this often while a sale that should sell by now waits for the one before it.
+    const POLL_QUEUEING: Duration = Duration::from_millis(50);
+    /// A sale that is too early is looked at again after this time, whatever any clock shows.
+    const REST: Duration = Duration::from_secs(30);
 
     pub(super) fn new(services: &Services) -> Self {
         Self {
             sales: services.engine.sales.clone(),
             clock: Arc::clone(&services.engine.repair.clock),
             seen: Revision::default(),
-            prepared: HashMap::new(),
+            looked_at: HashMap::new(),
+            queueing: false,
         }
     }
 
     /// Prepares one sale if that has not been done; says whether the repository has changed by it.
     async fn prepare(&mut self, sale: &Sale) -> Result<bool, PortError> {
-        let mark = (sale.version, sale.epoch, sale.phase);
-        if self.prepared.get(&sale.id) == Some(&mark) {
+        let looked_at = self.looked_at.get(&sale.id);
+        if looked_at.is_some_and(|looked_at| looked_at.holds(sale)) {
             return Ok(false);
         }
-        match self.sales.prepare(sale).await? {
-            Readiness::Ready => {
-                self.prepared.insert(sale.id, mark);
-                Ok(sale.phase == Phase::Scheduled)
+        let until = match self.sales.prepare(sale).await? {
+            Readiness::Ready => None,
+            Readiness::TooEarly => Some(Instant::now() + Self::REST),
+            Readiness::Waiting => {
+                let soon = self.clock.now().plus_ms(Self::POLL.as_millis() as i64);
+                self.queueing |= sale.window.start <= soon;
+                return Ok(false);
             }
-            // The next round tries again.
-            Readiness::Waiting => Ok(false),
             Readiness::Lost => {
                 let lost = format!("the stock of sale {} has to be rebuilt", sale.id);
-                Err(PortError::new(ErrorKind::Corrupt, "stock store", "prepare").with_source(lost))
+                return Err(
+                    PortError::new(ErrorKind::Corrupt, "stock store", "prepare").with_source(lost)
+                );
             }
-        }
+        };
+        let looked_at = LookedAt {
+            version: sale.version,
+            epoch: sale.epoch,
+            phase: sale.phase,
+            until,
+        };
+        self.looked_at.insert(sale.id, looked_at);
+        Ok(sale.phase == Phase::Scheduled && until.is_none())
     }
 }
 
@@ -62,7 +99,12 @@ impl Chore for KeepSales {
 
     async fn wait(&mut self) -> Result<(), PortError> {
         let changed = self.sales.catalogue.changed(self.seen);
-        if let Ok(seen) = timeout(Self::POLL, changed).await {
+        let poll = if self.queueing {
+            Self::POLL_QUEUEING
+        } else {
+            Self::POLL
+        };
+        if let Ok(seen) = timeout(poll, changed).await {
             self.seen = seen?;
         }
         Ok(())
@@ -74,7 +116,8 @@ impl Chore for KeepSales {
         let now = self.clock.now();
         let mut sales = self.sales.catalogue.all();
         sales.retain(|sale| sale.window.end > now);
-        self.prepared
+        self.queueing = false;
+        self.looked_at
             .retain(|id, _| sales.iter().any(|sale| sale.id == *id));
         let mut opened = false;
         let mut first_fault = None;

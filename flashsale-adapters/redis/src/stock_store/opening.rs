@@ -14,6 +14,9 @@ use crate::scripts;
 const CHUNK: usize = 512;
 /// For how many seconds buyers that were put aside wait for the next call of their loader.
 const LOADING_TTL_S: u32 = 60;
+/// How long before its start a sale may take its product's place: a sale that is created later but
+/// sells earlier has to find it free.
+const LEAD_MS: u32 = 120_000;
 
 impl Core {
     /// Puts the buyers aside, a chunk at a time, and then makes them and the rest of the snapshot
@@ -108,7 +111,7 @@ impl<'a> Opening<'a> {
             undecided,
             &self.loading,
         ];
-        let mut request = Request::script(*slot, &scripts::OPEN, &keys, 11);
+        let mut request = Request::script(*slot, &scripts::OPEN, &keys, 12);
         let StockSnapshot {
             window,
             phase,
@@ -128,7 +131,8 @@ impl<'a> Opening<'a> {
             .arg(notation::phase_letter(*phase))
             .arg(window.start.as_millis())
             .arg(window.end.as_millis())
-            .arg(version);
+            .arg(version)
+            .arg(LEAD_MS);
         let answer = self.core.work(&request, self.core.work_deadline()).await?;
         let answer = notation::texts(answer)?;
         let answer: Vec<_> = answer.iter().map(String::as_str).collect();
@@ -139,6 +143,7 @@ impl<'a> Opening<'a> {
                 notation::parse(epoch).map(|epoch| OpenOutcome::Stale(Epoch::new(epoch)))
             }
             ["OCCUPIED", sale] => notation::parse::<SaleId>(sale).map(OpenOutcome::Occupied),
+            ["EARLY"] => Some(OpenOutcome::TooEarly),
             ["INCOMPLETE"] => return Err(Fault::buyers_lost()),
             _ => None,
         };

@@ -192,7 +192,11 @@ impl StockStore for MemoryStockStore {
             let stays = kept.get(&place).is_some_and(|old| {
                 let success = matches!(old.decision, Decision::Success(_));
                 let failure = matches!(new.decision, Decision::Failed(_));
-                old.sale > new.sale || (old.sale == new.sale && success && failure)
+                if old.sale == new.sale {
+                    success && failure
+                } else {
+                    (old.reserved_at, old.sale) > (new.reserved_at, new.sale)
+                }
             });
             if !stays {
                 kept.insert(place, new.clone());

@@ -2,7 +2,7 @@ use super::bench::{Bench, order};
 use crate::domain::{Decision, FailReason, SaleId, SaleResult, UserId};
 use crate::ports::{BATCH_MAX, StockStoreExt};
 use crate::testing::report::{Checked, Ran, ensure, ensure_eq};
-use crate::testing::samples::{fresh_attempt_id, fresh_sale, user};
+use crate::testing::samples::{START, fresh_attempt_id, fresh_sale, user};
 use crate::testing::suites::ensure_invalid;
 use crate::testing::{Fixture, StockStoreRig, Violation};
 
@@ -14,14 +14,16 @@ fn success() -> Decision {
     Decision::Success(order(5))
 }
 
-/// The result of a user in the sale that is `later` sales after the bench's, of the same product.
+/// The result of a user in the sale of the same product that comes so much `later` than the
+/// bench's; its id is smaller.
 fn result(bench: &Bench<'_>, number: u64, later: i64, decision: Decision) -> SaleResult {
     SaleResult {
         user: user(number),
         product: bench.sale.product,
-        sale: SaleId::new(bench.sale.id.get() + later).expect("positive"),
+        sale: SaleId::new(bench.sale.id.get() + 10 - later).expect("positive"),
         attempt: fresh_attempt_id(),
         decision,
+        reserved_at: START.plus_ms(later),
     }
 }
 
