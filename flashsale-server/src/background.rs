@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Services;
 
-use self::chores::{Decide, Forward, KeepSales, Mend, RecordRefusals};
+use self::chores::{Acknowledge, Decide, Forward, KeepSales, Mend, RecordRefusals};
 
 mod chores;
 
@@ -78,6 +78,7 @@ impl Background {
             for _ in 0..Forward::AT_ONCE {
                 background.run(Forward::new(services));
             }
+            background.run(Acknowledge::new(services));
             if let Some(trail) = &services.engine.audit_trail {
                 background.run(RecordRefusals::new(trail));
             }

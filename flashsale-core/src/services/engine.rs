@@ -44,7 +44,8 @@ pub struct EngineServices {
     pub worker: Worker,
     /// Finishes what was left undone, with the default limits.
     pub repair: Repair,
-    /// Takes attempts to the queue, if the engine accepts them before that.
+    /// What is done after the answer, if the engine was told what to [accept](Self::accepting)
+    /// attempts after.
     pub relay: Relay,
     /// Takes refusals to the audit trail, if the engine keeps them.
     pub audit_trail: Option<Arc<AuditTrail>>,
@@ -106,13 +107,11 @@ impl EnginePorts {
 }
 
 impl EngineServices {
-    /// The same services, but attempts are accepted at this stage. For
-    /// [`AcceptAfter::Reserved`] somebody has to run [`relay`](Self::relay).
+    /// The same services, but attempts are answered as soon as this stage is reached. Somebody has
+    /// to run [`relay`](Self::relay), which does the rest.
     #[must_use]
     pub fn accepting(mut self, after: AcceptAfter) -> Self {
-        if after == AcceptAfter::Reserved {
-            self.flash_sale = self.flash_sale.with_relay(self.relay.clone());
-        }
+        self.flash_sale = self.flash_sale.accepting(after, self.relay.clone());
         self
     }
 

@@ -16,8 +16,8 @@ use super::{AuditTrail, Catalogue, Relay};
 #[derive(Clone, Debug)]
 pub struct FlashSaleService {
     ports: FlashSalePorts,
-    /// Takes attempts to the queue after the answer; without it that comes before.
-    relay: Option<Relay>,
+    /// What is done after the answer; without it, it is done before.
+    behind: Option<(AcceptAfter, Relay)>,
     trail: Option<Arc<AuditTrail>>,
 }
 
@@ -110,16 +110,16 @@ impl FlashSaleService {
     pub fn new(ports: FlashSalePorts) -> Self {
         Self {
             ports,
-            relay: None,
+            behind: None,
             trail: None,
         }
     }
 
-    /// The same service, but it answers as soon as the stock store has an attempt, and leaves the
-    /// rest to this relay, which somebody has to run.
+    /// The same service, but it answers as soon as an attempt is accepted, and leaves the rest to
+    /// this relay, which somebody has to run.
     #[must_use]
-    pub fn with_relay(mut self, relay: Relay) -> Self {
-        self.relay = Some(relay);
+    pub fn accepting(mut self, after: AcceptAfter, relay: Relay) -> Self {
+        self.behind = Some((after, relay));
         self
     }
 
@@ -220,15 +220,20 @@ impl FlashSaleService {
     /// Hands the attempt to the queue. A failure costs nothing but time: the stock store has the
     /// attempt on record, and [`Repair`](super::Repair) publishes it again.
     async fn publish(&self, sale: &Sale, attempt: &Attempt) -> Durability {
-        if let Some(relay) = &self.relay {
+        if let Some((AcceptAfter::Reserved, relay)) = &self.behind {
             relay.take_along(sale.key(), attempt.clone());
             return Durability::Reserved;
         }
         let batch = std::slice::from_ref(attempt);
         match self.ports.queue.publish(batch).await.as_deref() {
             Ok([Published::Logged]) => {
-                // If this fails the attempt is published once more, which is harmless.
-                let _ = self.ports.stock.acknowledge(&sale.key(), batch).await;
+                match &self.behind {
+                    Some((_, relay)) => relay.logged(sale.key(), attempt.clone()),
+                    // If this fails the attempt is published once more, which is harmless.
+                    None => {
+                        let _ = self.ports.stock.acknowledge(&sale.key(), batch).await;
+                    }
+                }
                 Durability::Logged
             }
             Ok(_) | Err(_) => Durability::Reserved,

@@ -34,6 +34,16 @@ pub struct SaleView {
     pub levels: Option<Levels>,
 }
 
+impl SaleView {
+    /// Units that can be had, or could be if the sale were on; nothing if that cannot be told now.
+    pub fn available(&self) -> Option<u64> {
+        match &self.levels {
+            Some(levels) => Some(levels.available),
+            None => (self.sale.phase == Phase::Scheduled).then(|| self.sale.total_stock()),
+        }
+    }
+}
+
 /// What became of a [`SaleChange`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeSaleOutcome {

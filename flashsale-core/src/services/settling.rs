@@ -2,6 +2,8 @@ use crate::domain::{Attempt, Decision, SaleRef, SaleResult, SettleOutcome, Settl
 use crate::error::PortError;
 use crate::ports::{Metric, Recorder, StockStore};
 
+use super::both::both;
+
 /// Mirrors decisions into the stock store and keeps their results for the buyers.
 pub(super) async fn settle(
     stock: &dyn StockStore,
@@ -11,15 +13,15 @@ pub(super) async fn settle(
     decisions: &[Decision],
 ) -> Result<(), PortError> {
     let decided = || attempts.iter().zip(decisions);
-    let settlements: Vec<_> = decided()
-        .map(|(attempt, decision)| Settlement {
-            user: attempt.user.clone(),
-            attempt: attempt.id,
-            quantity: attempt.quantity,
-            reserved_at: attempt.reserved_at,
-            decision: *decision,
-        })
-        .collect();
+    let settlements = decided().map(|(attempt, decision)| Settlement {
+        user: attempt.user.clone(),
+        attempt: attempt.id,
+        quantity: attempt.quantity,
+        reserved_at: attempt.reserved_at,
+        decision: *decision,
+    });
+    let (bought, failed): (Vec<_>, Vec<_>) =
+        settlements.partition(|settlement| matches!(settlement.decision, Decision::Success(_)));
     let results: Vec<_> = decided()
         .map(|(attempt, decision)| SaleResult {
             user: attempt.user.clone(),
@@ -31,16 +33,23 @@ pub(super) async fn settle(
         })
         .collect();
 
-    let won = decisions
-        .iter()
-        .filter(|d| matches!(d, Decision::Success(_)));
-    let won = won.count() as u64;
-    recorder.count(Metric::Ordered, won);
-    recorder.count(Metric::Failed, decisions.len() as u64 - won);
+    recorder.count(Metric::Ordered, bought.len() as u64);
+    recorder.count(Metric::Failed, failed.len() as u64);
 
-    // Results first: what is settled is never looked at again, so nobody would repeat them.
-    stock.put_results(&results).await?;
-    let outcomes = stock.settle(sale, &settlements).await?;
+    // A buyer keeps a hold that tells of the success. What failed and is settled leaves no trace,
+    // so its result comes first: nobody would repeat it.
+    let settling = async {
+        match &bought[..] {
+            [] => Ok(Vec::new()),
+            bought => stock.settle(sale, bought).await,
+        }
+    };
+    let (put, settled) = both(stock.put_results(&results), settling).await;
+    put?;
+    let mut outcomes = settled?;
+    if !failed.is_empty() {
+        outcomes.extend(stock.settle(sale, &failed).await?);
+    }
     let count = |wanted| outcomes.iter().filter(|o| **o == wanted).count() as u64;
     recorder.count(Metric::Healed, count(SettleOutcome::Healed));
     recorder.count(Metric::Drifted, count(SettleOutcome::Drift));

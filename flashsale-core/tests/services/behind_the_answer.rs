@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flashsale_core::domain::{SaleChange, SaleId};
 use flashsale_core::ports::{AttemptRepo, Metric, RecordedOutcome};
-use flashsale_core::services::{AttemptOutcome, AuditTrail, Durability, Relay};
+use flashsale_core::services::{AcceptAfter, AttemptOutcome, AuditTrail, Durability, Relay};
 use flashsale_core::testing::MemoryAttemptRepo;
 
 use crate::shop::{FAIL_BEFORE, Shop, lamps, user};
@@ -13,7 +13,9 @@ use crate::shop::{FAIL_BEFORE, Shop, lamps, user};
 async fn with_a_relay_an_attempt_is_accepted_before_the_queue_has_it() {
     let (shop, sale) = Shop::selling(3).await;
     let relay = Relay::new(shop.queue.clone(), shop.stock.clone());
-    let service = shop.service().with_relay(relay.clone());
+    let service = shop
+        .service()
+        .accepting(AcceptAfter::Reserved, relay.clone());
     for name in ["ann", "bob"] {
         let outcome = service.attempt(&user(name), sale.id).await.unwrap();
         let AttemptOutcome::Accepted(acceptance) = outcome else {
@@ -26,8 +28,28 @@ async fn with_a_relay_an_attempt_is_accepted_before_the_queue_has_it() {
     assert_eq!(relay.step().await.unwrap(), 2);
     assert_eq!(relay.step().await.unwrap(), 0);
     assert_eq!(shop.memory_queue.published(), 2);
+    for (call, unlogged) in [(1, 2), (2, 0)] {
+        relay.acknowledge().await.unwrap();
+        let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
+        assert_eq!((levels.reserved, levels.unlogged), (2, unlogged), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_relay_the_stock_store_learns_later_what_the_queue_has() {
+    let (shop, sale) = Shop::selling(3).await;
+    let relay = Relay::new(shop.queue.clone(), shop.stock.clone());
+    let service = shop.service().accepting(AcceptAfter::Logged, relay.clone());
+    let outcome = service.attempt(&user("ann"), sale.id).await.unwrap();
+    assert!(matches!(outcome, AttemptOutcome::Accepted(accepted)
+        if accepted.durability == Durability::Logged));
+    assert_eq!(shop.memory_queue.published(), 1);
+    relay.acknowledge().await.unwrap();
     let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
-    assert_eq!((levels.reserved, levels.unlogged), (2, 0));
+    assert_eq!(levels.unlogged, 1);
+    relay.acknowledge().await.unwrap();
+    let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
+    assert_eq!(levels.unlogged, 0);
 }
 
 #[tokio::test]
@@ -37,7 +59,9 @@ async fn a_relay_waits_for_attempts_of_sales_in_turn() {
     other.product_name = "chair".to_owned();
     let second = shop.sale_service().create(&other).await.unwrap().unwrap();
     let relay = Relay::new(shop.queue.clone(), shop.stock.clone());
-    let service = shop.service().with_relay(relay.clone());
+    let service = shop
+        .service()
+        .accepting(AcceptAfter::Reserved, relay.clone());
     let relaying = tokio::spawn({
         let relay = relay.clone();
         async move {
@@ -64,7 +88,9 @@ async fn a_relay_waits_for_attempts_of_sales_in_turn() {
 async fn what_a_relay_cannot_publish_is_left_to_repair() {
     let (shop, sale) = Shop::selling(3).await;
     let relay = Relay::new(shop.faulty_queue(FAIL_BEFORE), shop.stock.clone());
-    let service = shop.service().with_relay(relay.clone());
+    let service = shop
+        .service()
+        .accepting(AcceptAfter::Reserved, relay.clone());
     service.attempt(&user("ann"), sale.id).await.unwrap();
     relay.step().await.unwrap_err();
     shop.clock.advance_ms(2_000);

@@ -205,7 +205,7 @@ impl Forward {
     /// How many batches may be on their way at the same time.
     pub(super) const AT_ONCE: usize = 2;
     /// How long it gathers: nobody waits for it, and large batches cost the queue much less.
-    const GATHER: Duration = Duration::from_millis(10);
+    const GATHER: Duration = Duration::from_millis(25);
 
     pub(super) fn new(services: &Services) -> Self {
         Self {
@@ -229,6 +229,42 @@ impl Chore for Forward {
 
     async fn finish(&mut self) {
         while matches!(self.relay.step().await, Ok(1..)) {}
+    }
+}
+
+/// Tells the stock store what the queue has.
+#[derive(Debug)]
+pub(super) struct Acknowledge {
+    relay: Relay,
+}
+
+impl Acknowledge {
+    /// The pause between two rounds.
+    const PAUSE: Duration = Duration::from_millis(500);
+
+    pub(super) fn new(services: &Services) -> Self {
+        Self {
+            relay: services.engine.relay.clone(),
+        }
+    }
+}
+
+impl Chore for Acknowledge {
+    const NAME: &'static str = "acknowledge attempts";
+
+    async fn wait(&mut self) -> Result<(), PortError> {
+        sleep(Self::PAUSE).await;
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<(), PortError> {
+        self.relay.acknowledge().await
+    }
+
+    async fn finish(&mut self) {
+        for _ in 0..2 {
+            let _ = self.step().await;
+        }
     }
 }
 

@@ -139,7 +139,7 @@ impl Operations {
     }
 
     fn line(&self, view: &SaleView) -> SaleLine {
-        let SaleView { sale, levels } = view;
+        let sale = &view.sale;
         let status = match (sale.status(self.clock.now()), sale.phase) {
             (SaleStatus::Ended, _) => "ENDED",
             (_, Phase::Paused) => "PAUSED",
@@ -152,7 +152,7 @@ impl Operations {
             product_name: sale.product.name.clone(),
             status: status.to_owned(),
             stock: sale.total_stock(),
-            available: levels.as_ref().map(|levels| levels.available),
+            available: view.available(),
             start_time: rfc3339(sale.window.start),
             end_time: rfc3339(sale.window.end),
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::crowd::{Rush, Told, results};
 use crate::shop::Shop;
+use crate::support::{self, Client};
 
 const UNITS: usize = 500;
 
@@ -91,4 +92,39 @@ async fn two_apis_and_two_workers_sell_every_unit_once_and_then_again() {
         (&report["verdict"], &report["orders"]),
         (&"EXACT".into(), &UNITS.into())
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sales_of_a_product_sell_in_the_order_of_their_windows() {
+    let shop = Shop::new();
+    let (later, product) = shop.sale("Lamp", 5, "+10m", "+20m");
+    let (sooner, same) = shop.sale("Lamp", 5, "now", "+3s");
+    let (next, _) = shop.sale("Lamp", 5, "+4s", "+9m");
+    assert_eq!(product, same);
+    let server = shop.serve("all");
+    let mut client = Client::connect(server.address).await.unwrap();
+    let token = support::Shop::token("1");
+    let mut attempt = async |sale: i64| client.attempt(sale, &token).await.unwrap();
+    let early = attempt(later).await;
+    assert_eq!((early.status, early.code()), (409, "SALE_NOT_STARTED"));
+    let listed = shop.json(&["sale", "show", &later.to_string(), "--json"]);
+    assert_eq!(
+        (&listed["status"], &listed["available"]),
+        (&"UPCOMING".into(), &5.into())
+    );
+    assert_eq!(attempt(sooner).await.status, 200);
+    let since = Instant::now();
+    loop {
+        let answer = attempt(next).await;
+        if answer.status == 200 {
+            break;
+        }
+        assert!(
+            ["SALE_NOT_STARTED", "UNAVAILABLE"].contains(&answer.code()),
+            "{answer:?}"
+        );
+        assert!(since.elapsed() < Duration::from_secs(30), "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(attempt(sooner).await.code(), "SALE_ENDED");
 }
