@@ -99,6 +99,7 @@ async fn in_memory(stock: u64) -> (FlashSaleService, SaleId) {
         orders: Arc::new(MemoryOrderRepo::new(database, clock.clone())),
         stock: store.clone(),
         catalogue: Arc::clone(&catalogue),
+        clock: clock.clone(),
     };
     let new = NewSale {
         product_name: "lamp".into(),

@@ -155,6 +155,7 @@ mod worker {
                 catalogue,
                 orders: Arc::new(stack.database().orders()),
                 stock: Arc::new(stack.stock()),
+                dead_letters: Arc::new(stack.database().dead_letters()),
                 recorder: Arc::new(NoRecorder),
             });
             (queue, reader, worker)

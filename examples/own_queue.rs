@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{Attempt, NewSale, OrderStatus, UserId, Window};
 use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, Clock, Delivery, HealthCheck, NoRecorder, Published,
+    AttemptQueue, AttemptReader, Clock, Delivery, HealthCheck, NoRecorder, Published, QueueMark,
+    SoleProcess,
 };
 use flashsale_core::services::{AttemptOutcome, EnginePorts};
 use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
@@ -52,6 +53,19 @@ impl AttemptQueue for ListQueue {
             list: Arc::clone(&self.0),
             uncommitted: Vec::new(),
         }))
+    }
+
+    /// Nothing was ever confirmed, so nothing has to be waited for.
+    async fn mark(&self) -> Result<QueueMark, PortError> {
+        Ok(QueueMark::default())
+    }
+
+    async fn left(&self, _group: &str, _mark: &QueueMark) -> Result<u64, PortError> {
+        Ok(0)
+    }
+
+    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
+        Err("a list carries attempts only".to_owned())
     }
 }
 
@@ -120,6 +134,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         queue: Arc::new(queue.clone()),
         orders: database.orders(),
         sales: database.sales(),
+        dead_letters: database.dead_letters(),
+        leadership: Arc::new(SoleProcess),
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidV7),
         recorder: Arc::new(NoRecorder),

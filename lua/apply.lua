@@ -2,9 +2,11 @@
 -- apply: makes a change of the sale in its stock. Each version is applied once, and in order.
 --
 -- KEYS    1 stock, 2 sale
--- ARGV    1 sale id, 2 version, 3 change: P pause, O resume, X close, + restock, 4 units to add
+-- ARGV    1 sale id, 2 version, 3 change: P pause, O resume, X close, + restock, - withdraw,
+--         E extend, 4 units, or the new end in ms
 -- RETURNS {'NOT_LOADED'} | {'APPLIED'} | {'STALE'} | {'GAP', version expected}
--- COST    One read and at most two writes.
+--         | {'TOO_FEW', available}: fewer units than were to be withdrawn; nothing changed
+-- COST    Two reads and two writes at most.
 
 local m = redis.call('HMGET', KEYS[2], 'sid', 'st', 'seq', 'pv')
 if m[1] ~= ARGV[1] then return {'NOT_LOADED'} end
@@ -15,6 +17,16 @@ local change = ARGV[3]
 if change == '+' then
   redis.call('INCRBY', KEYS[1], ARGV[4])
   redis.call('HSET', KEYS[2], 'pv', ARGV[2], 'seq', string.format('%.0f', tonumber(m[3]) + 1))
+elseif change == '-' then
+  local available = redis.call('GET', KEYS[1])
+  if not available then
+    return redis.error_reply('DAMAGED the sale is there, but its stock is missing')
+  end
+  if tonumber(available) < tonumber(ARGV[4]) then return {'TOO_FEW', available} end
+  redis.call('DECRBY', KEYS[1], ARGV[4])
+  redis.call('HSET', KEYS[2], 'pv', ARGV[2])
+elseif change == 'E' then
+  redis.call('HSET', KEYS[2], 'pv', ARGV[2], 't1', ARGV[4])
 elseif change == 'X' or m[2] ~= 'F' then
   redis.call('HSET', KEYS[2], 'pv', ARGV[2], 'st', change)
 else

@@ -10,7 +10,9 @@
 mod attempt_queue;
 mod attempt_repo;
 mod clock;
+mod dead_letter_repo;
 mod health_check;
+mod leadership;
 mod order_repo;
 mod password_hasher;
 mod recorder;
@@ -19,10 +21,12 @@ mod stock_store;
 mod token_issuer;
 mod user_repo;
 
-pub use attempt_queue::{AttemptQueue, AttemptReader, Delivery, Published, Undecodable};
+pub use attempt_queue::{AttemptQueue, AttemptReader, Delivery, Published, QueueMark, Undecodable};
 pub use attempt_repo::{AttemptRecord, AttemptRepo, RecordedOutcome};
 pub use clock::{Clock, IdSource};
+pub use dead_letter_repo::{DeadLetter, DeadLetterRepo};
 pub use health_check::HealthCheck;
+pub use leadership::{Leadership, SoleProcess};
 pub use order_repo::{OrderRepo, OrderRepoExt};
 pub use password_hasher::PasswordHasher;
 pub use recorder::{Metric, NoRecorder, Recorder};

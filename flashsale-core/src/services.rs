@@ -2,7 +2,7 @@
 //!
 //! [`FlashSaleService`] serves buyers, [`AuthService`] knows them, [`SaleService`] is the shop's
 //! side, [`Relay`] and [`Worker`] turn attempts into orders, [`Repair`] finishes what was left
-//! undone, [`AuditTrail`] notes who was refused, and [`Auditor`] accounts for every unit. None of them waits, sleeps or spawns: whoever runs them does.
+//! undone, [`Recovery`] rebuilds a stock that was lost, [`AuditTrail`] notes who was refused, and [`Auditor`] accounts for every unit. None of them waits, sleeps or spawns: whoever runs them does.
 
 mod audit_trail;
 mod auditor;
@@ -11,6 +11,7 @@ mod both;
 mod catalogue;
 mod engine;
 mod flash_sale;
+mod recovery;
 mod relay;
 mod repair;
 mod sales;
@@ -28,6 +29,7 @@ pub use engine::{EnginePorts, EngineServices};
 pub use flash_sale::{
     AcceptAfter, Acceptance, AttemptOutcome, Durability, FlashSalePorts, FlashSaleService, Standing,
 };
+pub use recovery::{Recovering, Recovery};
 pub use relay::Relay;
 pub use repair::{Repair, RepairLimits, Repaired};
 pub use sales::{ChangeSaleOutcome, Readiness, SaleService, SaleView};

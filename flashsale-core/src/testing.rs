@@ -27,9 +27,9 @@ mod suites;
 pub use faulty::{FaultRates, Faults, Faulty};
 pub use fixture::{Fixture, Task};
 pub use memory::{
-    ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase, MemoryOrderRepo,
-    MemoryRecorder, MemorySaleRepo, MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo,
-    PlainPasswordHasher, SequentialIds,
+    ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo,
+    MemoryOrderRepo, MemoryRecorder, MemorySaleRepo, MemoryStockStore, MemoryTokenIssuer,
+    MemoryUserRepo, PlainPasswordHasher, SequentialIds,
 };
 pub use mutants::{MutantOrderRepo, MutantStockStore, OrderMutation, StockMutation};
 pub use report::{Case, CaseVerdict, Report, Violation};

@@ -75,6 +75,8 @@ fn command() -> impl Strategy<Value = Command> {
         6 => Just(SaleChange::Resume),
         3 => (1_u64..4).prop_map(SaleChange::Restock),
         1 => Just(SaleChange::Close),
+        3 => (1_u64..4).prop_map(SaleChange::Withdraw),
+        2 => (600_i64..900).prop_map(|ms| SaleChange::Extend(Timestamp::from_millis(ms))),
     ];
     let decision = prop_oneof![
         4 => Just(DecisionKind::Success),
@@ -125,6 +127,7 @@ struct Oracle {
     /// Units that the store believes in: put in, less those that were voided.
     units: u64,
     latest_ms: i64,
+    end_ms: i64,
     holds: Vec<(UserId, Hold)>,
 }
 
@@ -137,6 +140,7 @@ impl Oracle {
             version,
             units: remaining,
             latest_ms: 0,
+            end_ms: WINDOW.end.as_millis(),
             holds: Vec::new(),
         }
     }
@@ -177,7 +181,7 @@ impl Oracle {
             Phase::Open if now_ms < 100 => Some(ReserveOutcome::NotStarted {
                 starts_at: WINDOW.start,
             }),
-            Phase::Open if now_ms >= 600 => Some(ReserveOutcome::Ended),
+            Phase::Open if now_ms >= self.end_ms => Some(ReserveOutcome::Ended),
             Phase::Open if self.available() < wish.quantity.units() => {
                 Some(ReserveOutcome::SoldOut)
             }
@@ -481,6 +485,11 @@ impl<'a> Run<'a> {
             assert_eq!(outcome, expected);
             return;
         }
+        let available = self.oracle.available();
+        if matches!(change, SaleChange::Withdraw(units) if units > available) {
+            assert_eq!(outcome, ApplyOutcome::TooFew { available });
+            return;
+        }
         assert_eq!(outcome, ApplyOutcome::Applied);
         self.oracle.version = version;
         let recovering = self.oracle.phase == Phase::Recovering;
@@ -489,6 +498,8 @@ impl<'a> Run<'a> {
             SaleChange::Close => self.oracle.phase = Phase::Closed,
             SaleChange::Pause if !recovering => self.oracle.phase = Phase::Paused,
             SaleChange::Resume if !recovering => self.oracle.phase = Phase::Open,
+            SaleChange::Withdraw(units) => self.oracle.units -= units,
+            SaleChange::Extend(end) => self.oracle.end_ms = end.as_millis(),
             SaleChange::Pause | SaleChange::Resume => {}
         }
     }
@@ -604,6 +615,7 @@ fn random_commands_are_answered_as_by_the_oracle_and_every_answer_is_given() {
         "ApplyOutcome::Applied",
         "ApplyOutcome::Stale",
         "ApplyOutcome::Gap",
+        "ApplyOutcome::TooFew",
         "OpenOutcome::Opened",
         "OpenOutcome::AlreadyOpen",
         "OpenOutcome::Stale",

@@ -2,6 +2,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use flashsale_core::PortError;
+use flashsale_core::services::EngineServices;
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -50,7 +51,7 @@ impl Default for BackgroundConfig {
     fn default() -> Self {
         Self {
             role: Role::All,
-            group: "flash-sale-worker-group".to_owned(),
+            group: EngineServices::WORKERS.to_owned(),
         }
     }
 }
@@ -59,7 +60,7 @@ impl Background {
     /// Reads the sales, brings their stock up to date, and starts. What cannot be done now is tried
     /// again and again; a sale that is not ready keeps none of the others from selling.
     pub async fn start(services: &Services, config: &BackgroundConfig) -> Self {
-        let mut sales = KeepSales::new(services);
+        let mut sales = KeepSales::new(services, &config.group);
         if let Err(fault) = sales.step().await {
             let error = in_one_line(&fault);
             tracing::warn!(error, "not every sale is ready");
@@ -72,8 +73,8 @@ impl Background {
         background.run(sales);
         if config.role != Role::Api {
             background.run(Decide::new(services, &config.group));
-            background.run(Mend::new(services));
         }
+        background.run(Mend::new(services));
         if config.role != Role::Worker {
             for _ in 0..Forward::AT_ONCE {
                 background.run(Forward::new(services));

@@ -81,6 +81,8 @@ impl Distributed {
             queue: self.queue.clone(),
             orders: Arc::new(self.database.orders()),
             sales: Arc::new(self.database.sales()),
+            dead_letters: Arc::new(self.database.dead_letters()),
+            leadership: Arc::new(self.database.leadership()),
             clock: clock.clone(),
             ids: Arc::new(UuidV7),
             recorder: Arc::new(metrics.clone()),

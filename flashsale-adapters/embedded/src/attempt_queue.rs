@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::Attempt;
-use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery, Published};
+use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueueMark};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::Notify;
@@ -97,6 +97,35 @@ impl AttemptQueue for EmbeddedAttemptQueue {
             group: group.to_owned(),
             lent: Vec::new(),
         }))
+    }
+
+    async fn mark(&self) -> Result<QueueMark, PortError> {
+        let log = self.0.queue.log.lock();
+        let last = log.attempts.keys().next_back().copied().unwrap_or(0);
+        Ok(QueueMark {
+            ends: vec![(0, last)],
+        })
+    }
+
+    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError> {
+        let log = self.0.queue.log.lock();
+        let end = mark.ends.first().map_or(0, |(_, end)| *end);
+        let done = log.groups.get(group);
+        let left = log.attempts.range(..=end).filter(|(position, _)| {
+            done.is_none_or(|group| {
+                **position > group.done && !group.done_early.contains(*position)
+            })
+        });
+        // Without readers nothing is ever done; then nothing is waited for either.
+        Ok(if done.is_some() {
+            left.count() as u64
+        } else {
+            0
+        })
+    }
+
+    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
+        Err("this queue carries nothing but attempts".to_owned())
     }
 }
 

@@ -200,7 +200,8 @@ pub(crate) fn load_arbiter(
     connection: &Connection,
     sale: SaleId,
 ) -> rusqlite::Result<Option<Arbiter>> {
-    let sql = "SELECT epoch, initial_stock + added_stock, attempts_after FROM sales WHERE id = ?1";
+    let sql = "SELECT sealed_epoch, initial_stock + added_stock - withdrawn_stock, attempts_after
+        FROM sales WHERE id = ?1";
     let known = connection
         .prepare_cached(sql)?
         .query_row([sale.get()], |row| {
@@ -208,10 +209,10 @@ pub(crate) fn load_arbiter(
             Ok((rows::epoch(row, 0)?, stock, row.get::<_, i64>(2)?))
         })
         .optional()?;
-    let Some((epoch, stock, after)) = known else {
+    let Some((sealed, stock, after)) = known else {
         return Ok(None);
     };
-    let mut arbiter = Arbiter::new(epoch, stock);
+    let mut arbiter = Arbiter::new(sealed, stock);
     for_each_decided(
         connection,
         sale,

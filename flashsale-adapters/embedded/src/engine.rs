@@ -19,13 +19,13 @@ use crate::error::{OpenError, fault};
 use crate::journal::Journal;
 use crate::watchdog::Watchdog;
 use crate::{
-    EmbeddedAttemptQueue, EmbeddedAttemptRepo, EmbeddedConfig, EmbeddedOrderRepo, EmbeddedSaleRepo,
-    EmbeddedStockStore, EmbeddedUserRepo, rows,
+    EmbeddedAttemptQueue, EmbeddedAttemptRepo, EmbeddedConfig, EmbeddedDeadLetterRepo,
+    EmbeddedOrderRepo, EmbeddedSaleRepo, EmbeddedStockStore, EmbeddedUserRepo, rows,
 };
 
 const MIGRATIONS: [M<'static>; 2] = [
     M::up(include_str!("../migrations/0001_init.sql")),
-    M::up(include_str!("../migrations/0002_results_by_time.sql")),
+    M::up(include_str!("../migrations/0002_recovery.sql")),
 ];
 
 /// Marks a database file as ours: "FLSH".
@@ -150,6 +150,11 @@ impl EmbeddedEngine {
     /// The audit trail.
     pub fn attempts(&self) -> Arc<EmbeddedAttemptRepo> {
         Arc::new(EmbeddedAttemptRepo(Arc::clone(&self.0)))
+    }
+
+    /// What came out of the queue and could not be turned into an order.
+    pub fn dead_letters(&self) -> Arc<EmbeddedDeadLetterRepo> {
+        Arc::new(EmbeddedDeadLetterRepo(Arc::clone(&self.0)))
     }
 }
 

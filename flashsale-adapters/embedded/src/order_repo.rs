@@ -200,7 +200,8 @@ fn order(attempt: Attempt, decision: Decision, id: i64, decided_ms: i64) -> Opti
 }
 
 fn totals(reader: &Connection, sale: SaleId) -> rusqlite::Result<Option<Totals>> {
-    let sql = "SELECT initial_stock + added_stock, remaining_stock, attempts_after
+    let sql =
+        "SELECT initial_stock + added_stock - withdrawn_stock, remaining_stock, attempts_after
         FROM sales WHERE id = ?1";
     let stock = reader
         .prepare_cached(sql)?

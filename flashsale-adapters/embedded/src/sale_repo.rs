@@ -3,8 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    Epoch, NewSale, NewSaleRefused, Phase, Product, ProductId, Sale, SaleChange, SaleId,
-    StockEvent, Window,
+    ChangeRefused, Epoch, NewSale, NewSaleRefused, Phase, Product, ProductId, Sale, SaleChange,
+    SaleId, SaleRef, StockEvent, Window,
 };
 use flashsale_core::ports::{ChangeOutcome, CreateSaleOutcome, Revision, SaleRepo};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -19,7 +19,7 @@ use crate::rows;
 pub struct EmbeddedSaleRepo(pub(crate) Arc<Engine>);
 
 const SALE: &str = "SELECT sales.id, products.id, products.name, products.description, start_ms,
-        end_ms, phase, initial_stock, added_stock, epoch, version
+        end_ms, phase, initial_stock, added_stock, epoch, version, held, withdrawn_stock, sealed_epoch
     FROM sales JOIN products ON products.id = product_id";
 
 #[async_trait]
@@ -40,18 +40,38 @@ impl SaleRepo for EmbeddedSaleRepo {
         Ok(outcome)
     }
 
-    async fn opened(&self, sale: SaleId) -> Result<(), PortError> {
-        let changed = self.0.journal.write("opened", |transaction| {
-            let sql = "UPDATE sales SET phase = 'OPEN' WHERE id = ?1 AND phase = 'SCHEDULED'";
-            transaction.prepare_cached(sql)?.execute([sale.get()])
-        })?;
-        if changed > 0 {
-            self.0.sales_changed();
-        }
+    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
+        self.note("opened", sale, |row| row.opened(sale.epoch))?;
         Ok(())
     }
 
-    async fn change(&self, id: SaleId, change: SaleChange) -> Result<ChangeOutcome, PortError> {
+    async fn recover(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        self.note("recover", sale, |row| row.recover(sale.epoch))
+    }
+
+    async fn seal(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        let books = self.0.books(sale.id)?;
+        // Held so that nobody is accepted who asks after this.
+        let mut arbiter = books.as_ref().map(|books| books.arbiter());
+        // What is decided at once is on its way to the disk.
+        self.0.journal.flush();
+        let sealed = self.note("seal", sale, |row| row.seal(sale.epoch))?;
+        if let (Some(sealed), Some(Some(arbiter))) = (&sealed, arbiter.as_deref_mut()) {
+            arbiter.seal(sealed.sealed);
+        }
+        Ok(sealed)
+    }
+
+    async fn change(
+        &self,
+        id: SaleId,
+        change: SaleChange,
+        from: Option<u64>,
+    ) -> Result<ChangeOutcome, PortError> {
+        if let SaleChange::Withdraw(_) = change {
+            // What is left is counted on the disk.
+            self.0.journal.flush();
+        }
         // The arbiter is held so that it learns of new units in the order of the disk.
         let books = self.0.books(id)?;
         let mut arbiter = books.as_ref().map(|books| books.arbiter());
@@ -59,18 +79,28 @@ impl SaleRepo for EmbeddedSaleRepo {
             let Some(mut sale) = find(transaction, id)? else {
                 return Ok(ChangeOutcome::UnknownSale);
             };
+            if from.is_some_and(|from| from != sale.version) {
+                return Ok(ChangeOutcome::Refused(ChangeRefused::Outdated));
+            }
             let event = match sale.change(change) {
                 Ok(event) => event,
                 Err(refused) => return Ok(ChangeOutcome::Refused(refused)),
             };
+            if let Some(refused) = against(transaction, &sale, change)? {
+                return Ok(ChangeOutcome::Refused(refused));
+            }
             store_change(transaction, &sale, &event)?;
             Ok(ChangeOutcome::Changed(sale, event))
         })?;
         if let ChangeOutcome::Changed(_, event) = &outcome {
-            if let SaleChange::Restock(units) = event.change
-                && let Some(Some(arbiter)) = arbiter.as_deref_mut()
-            {
-                arbiter.restock(units);
+            if let Some(Some(arbiter)) = arbiter.as_deref_mut() {
+                match event.change {
+                    SaleChange::Restock(units) => arbiter.restock(units),
+                    SaleChange::Withdraw(units) => {
+                        arbiter.withdraw(units);
+                    }
+                    _ => {}
+                }
             }
             self.0.sales_changed();
         }
@@ -110,6 +140,69 @@ impl SaleRepo for EmbeddedSaleRepo {
     }
 }
 
+impl EmbeddedSaleRepo {
+    /// Changes a sale if it is known, and tells everybody if that was news.
+    fn note(
+        &self,
+        operation: &'static str,
+        sale: &SaleRef,
+        change: impl FnOnce(&mut Sale) -> bool,
+    ) -> Result<Option<Sale>, PortError> {
+        let noted = self.0.journal.write(operation, |transaction| {
+            let Some(mut row) = find(transaction, sale.id)? else {
+                return Ok(None);
+            };
+            let news = change(&mut row);
+            if news {
+                let sql =
+                    "UPDATE sales SET phase = ?2, epoch = ?3, sealed_epoch = ?4 WHERE id = ?1";
+                let phase = rows::phase_name(row.phase);
+                let values = params![row.id.get(), phase, row.epoch.get(), row.sealed.get()];
+                transaction.prepare_cached(sql)?.execute(values)?;
+            }
+            Ok(Some((row, news)))
+        })?;
+        if let Some((_, true)) = noted {
+            self.0.sales_changed();
+        }
+        Ok(noted.map(|(sale, _)| sale))
+    }
+}
+
+/// What in the other rows is against a change that the sale itself allows.
+fn against(
+    transaction: &Transaction<'_>,
+    changed: &Sale,
+    change: SaleChange,
+) -> rusqlite::Result<Option<ChangeRefused>> {
+    match change {
+        SaleChange::Withdraw(units) => {
+            let sql = "SELECT remaining_stock FROM sales WHERE id = ?1";
+            let left: u64 = transaction
+                .prepare_cached(sql)?
+                .query_row([changed.id.get()], |row| row.get(0))?;
+            Ok((left < units).then_some(ChangeRefused::Withdrawal { most: left }))
+        }
+        SaleChange::Extend(end) => {
+            let sql = "SELECT id FROM sales WHERE product_id = ?1 AND phase <> 'CLOSED'
+                AND id <> ?2 AND start_ms < ?4 AND ?3 < end_ms ORDER BY id LIMIT 1";
+            let start = changed.window.start.as_millis();
+            let values = params![
+                changed.product.id.get(),
+                changed.id.get(),
+                start,
+                end.as_millis()
+            ];
+            let other = transaction
+                .prepare_cached(sql)?
+                .query_row(values, |row| rows::sale_id(row, 0))
+                .optional()?;
+            Ok(other.map(ChangeRefused::Overlaps))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn create(transaction: &Transaction<'_>, new: &NewSale) -> rusqlite::Result<CreateSaleOutcome> {
     let name = new.product_name.trim();
     let sql = "INSERT INTO products (name, description) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -142,8 +235,8 @@ fn create(transaction: &Transaction<'_>, new: &NewSale) -> rusqlite::Result<Crea
         return Ok(CreateSaleOutcome::Refused(NewSaleRefused::Overlaps(other)));
     }
     let sql = "INSERT INTO sales (product_id, start_ms, end_ms, phase, initial_stock,
-            remaining_stock, epoch, version, attempts_after)
-        VALUES (?1, ?2, ?3, 'SCHEDULED', ?4, ?4, ?5, 1,
+            remaining_stock, epoch, sealed_epoch, version, attempts_after)
+        VALUES (?1, ?2, ?3, 'SCHEDULED', ?4, ?4, ?5, ?5, 1,
             (SELECT coalesce(max(id), 0) FROM attempts))
         RETURNING id";
     let epoch = Epoch::FIRST;
@@ -157,8 +250,12 @@ fn create(transaction: &Transaction<'_>, new: &NewSale) -> rusqlite::Result<Crea
         window: new.window,
         phase: Phase::Scheduled,
         initial_stock: new.stock,
+        held: false,
         added_stock: 0,
+        withdrawn_stock: 0,
         epoch,
+        sealed: epoch,
+        decided_seq: 0,
         version: 1,
     }))
 }
@@ -168,19 +265,29 @@ fn store_change(
     sale: &Sale,
     event: &StockEvent,
 ) -> rusqlite::Result<()> {
-    let (kind, units) = match event.change {
-        SaleChange::Pause => ("PAUSE", 0),
-        SaleChange::Resume => ("RESUME", 0),
-        SaleChange::Restock(units) => ("RESTOCK", units),
-        SaleChange::Close => ("CLOSE", 0),
+    let (kind, number, units) = match event.change {
+        SaleChange::Pause => ("PAUSE", 0, 0),
+        SaleChange::Resume => ("RESUME", 0, 0),
+        SaleChange::Restock(units) => ("RESTOCK", units.cast_signed(), units.cast_signed()),
+        SaleChange::Withdraw(units) => ("WITHDRAW", units.cast_signed(), -units.cast_signed()),
+        SaleChange::Extend(end) => ("EXTEND", end.as_millis(), 0),
+        SaleChange::Close => ("CLOSE", 0, 0),
     };
-    let sql = "UPDATE sales SET phase = ?2, added_stock = added_stock + ?3,
-        remaining_stock = remaining_stock + ?3, version = ?4 WHERE id = ?1";
-    let phase = rows::phase_name(sale.phase);
-    let values = params![sale.id.get(), phase, units, sale.version];
+    let sql = "UPDATE sales SET phase = ?2, held = ?3, added_stock = ?4, withdrawn_stock = ?5,
+        end_ms = ?6, remaining_stock = remaining_stock + ?7, version = ?8 WHERE id = ?1";
+    let values = params![
+        sale.id.get(),
+        rows::phase_name(sale.phase),
+        sale.held,
+        sale.added_stock,
+        sale.withdrawn_stock,
+        sale.window.end.as_millis(),
+        units,
+        sale.version
+    ];
     transaction.prepare_cached(sql)?.execute(values)?;
     let sql = "INSERT INTO sale_events (sale_id, version, kind, units) VALUES (?1, ?2, ?3, ?4)";
-    let values = params![sale.id.get(), event.version, kind, units];
+    let values = params![sale.id.get(), event.version, kind, number];
     transaction.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
@@ -218,6 +325,11 @@ fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
         added_stock: row.get(8)?,
         epoch: rows::epoch(row, 9)?,
         version: row.get(10)?,
+        held: row.get(11)?,
+        withdrawn_stock: row.get(12)?,
+        sealed: rows::epoch(row, 13)?,
+        // Stock and orders are one file: none is ever behind the other.
+        decided_seq: 0,
     })
 }
 
@@ -226,6 +338,8 @@ fn event(row: &Row<'_>) -> rusqlite::Result<StockEvent> {
         "PAUSE" => SaleChange::Pause,
         "RESUME" => SaleChange::Resume,
         "RESTOCK" => SaleChange::Restock(row.get(2)?),
+        "WITHDRAW" => SaleChange::Withdraw(row.get(2)?),
+        "EXTEND" => SaleChange::Extend(rows::timestamp(row, 2)?),
         "CLOSE" => SaleChange::Close,
         other => return Err(rows::unknown(1, other)),
     };

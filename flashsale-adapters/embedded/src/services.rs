@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use flashsale_core::PortError;
-use flashsale_core::ports::Recorder;
+use flashsale_core::ports::{Recorder, SoleProcess};
 use flashsale_core::services::{EnginePorts, EngineServices};
 
 use crate::{EmbeddedEngine, UuidV7};
@@ -14,6 +14,8 @@ impl EmbeddedEngine {
             queue: self.queue(),
             orders: self.orders(),
             sales: self.sales(),
+            dead_letters: self.dead_letters(),
+            leadership: Arc::new(SoleProcess),
             clock: self.clock(),
             ids: Arc::new(UuidV7),
             recorder,

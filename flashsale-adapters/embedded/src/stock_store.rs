@@ -277,14 +277,20 @@ impl StockStore for EmbeddedStockStore {
             return Ok(outcome);
         }
         let units = match event.change {
-            SaleChange::Restock(units) => units,
-            SaleChange::Pause | SaleChange::Resume | SaleChange::Close => 0,
+            SaleChange::Restock(units) => units.cast_signed(),
+            SaleChange::Withdraw(units) => -units.cast_signed(),
+            SaleChange::Pause | SaleChange::Resume | SaleChange::Close | SaleChange::Extend(_) => 0,
+        };
+        let end = match event.change {
+            SaleChange::Extend(end) => Some(end.as_millis()),
+            _ => None,
         };
         self.0.journal.write("apply", |transaction| {
-            let sql = "UPDATE stock SET version = ?2, phase = ?3, units = units + ?4
+            let sql = "UPDATE stock SET version = ?2, phase = ?3, units = units + ?4,
+                    end_ms = coalesce(?5, end_ms)
                 WHERE sale_id = ?1";
             let phase = rows::phase_name(trial.levels().phase);
-            let values = params![sale.id.get(), event.version, phase, units];
+            let values = params![sale.id.get(), event.version, phase, units, end];
             transaction.prepare_cached(sql)?.execute(values)
         })?;
         Ok(ledger.apply(event))

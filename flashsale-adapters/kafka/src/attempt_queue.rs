@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use flashsale_core::domain::Attempt;
-use flashsale_core::ports::{AttemptQueue, AttemptReader, BATCH_MAX, HealthCheck, Published};
+use flashsale_core::ports::{
+    AttemptQueue, AttemptReader, BATCH_MAX, HealthCheck, Published, QueueMark,
+};
 use flashsale_core::{ErrorKind, PortError};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -11,7 +13,8 @@ use crate::attempt_reader::KafkaAttemptReader;
 use crate::config::{ConfigError, KafkaConfig};
 use crate::error::{Fault, off_thread};
 use crate::keeper::Keeper;
-use crate::lag::lag;
+use crate::lag::{lag, mark};
+use crate::message::decode;
 use crate::producer::Producers;
 use crate::readers::Readers;
 use crate::reports::Reports;
@@ -61,7 +64,7 @@ impl KafkaAttemptQueue {
     /// If the brokers do not answer, or refuse to.
     pub async fn lag(&self, group: &str) -> Result<u64, PortError> {
         let (config, group) = (self.0.config.clone(), group.to_owned());
-        let lag = off_thread(LAG_MAX, move || lag(&config, &group, LAG_MAX));
+        let lag = off_thread(LAG_MAX, move || lag(&config, &group, None, LAG_MAX));
         lag.await.map_err(|fault| fault.of("lag"))
     }
 
@@ -114,6 +117,23 @@ impl AttemptQueue for KafkaAttemptQueue {
         let reader = KafkaAttemptReader::start(config, group, readers, reports);
         let reader = reader.map_err(|fault| fault.of("subscribe"))?;
         Ok(Box::new(reader))
+    }
+
+    async fn mark(&self) -> Result<QueueMark, PortError> {
+        let config = self.0.config.clone();
+        let mark = off_thread(LAG_MAX, move || mark(&config, LAG_MAX));
+        mark.await.map_err(|fault| fault.of("mark"))
+    }
+
+    async fn left(&self, group: &str, until: &QueueMark) -> Result<u64, PortError> {
+        let (config, group) = (self.0.config.clone(), group.to_owned());
+        let until = until.clone();
+        let left = off_thread(LAG_MAX, move || lag(&config, &group, Some(&until), LAG_MAX));
+        left.await.map_err(|fault| fault.of("left"))
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {
+        decode(payload)
     }
 }
 

@@ -13,7 +13,10 @@ use crate::config::PostgresConfig;
 use crate::error::{Aftermath, ConfigError, aftermath, fault, timed_out};
 use crate::listener::Listener;
 use crate::pool::Pool;
-use crate::{PostgresAttemptRepo, PostgresOrderRepo, PostgresSaleRepo, PostgresUserRepo};
+use crate::{
+    PostgresAttemptRepo, PostgresDeadLetterRepo, PostgresLeadership, PostgresOrderRepo,
+    PostgresSaleRepo, PostgresUserRepo,
+};
 
 /// What a call may take beyond the times that the server is given.
 const SPARE: Duration = Duration::from_secs(1);
@@ -29,6 +32,7 @@ struct Shared {
     options: PgConnectOptions,
     pool: Pool,
     listener: Listener,
+    leadership: PostgresLeadership,
     /// Whether something that only costs speed or safety margins was mentioned already.
     warned: AtomicBool,
 }
@@ -63,6 +67,7 @@ impl PostgresDatabase {
         Ok(Self(Arc::new(Shared {
             pool,
             listener: Listener::new(options.clone()),
+            leadership: PostgresLeadership::new(options.clone()),
             options,
             config,
             warned: AtomicBool::new(false),
@@ -87,6 +92,16 @@ impl PostgresDatabase {
     /// The audit trail of this database.
     pub fn attempts(&self) -> PostgresAttemptRepo {
         PostgresAttemptRepo(self.clone())
+    }
+
+    /// The dead letters of this database.
+    pub fn dead_letters(&self) -> PostgresDeadLetterRepo {
+        PostgresDeadLetterRepo(self.clone())
+    }
+
+    /// The choice of who looks after a sale, among all that ask for it in this database.
+    pub fn leadership(&self) -> PostgresLeadership {
+        self.0.leadership.clone()
     }
 
     pub(crate) fn config(&self) -> &PostgresConfig {

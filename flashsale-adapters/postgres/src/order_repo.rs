@@ -111,7 +111,7 @@ impl OrderRepo for PostgresOrderRepo {
     async fn totals(&self, sale: SaleId) -> Result<Option<Totals>, PortError> {
         const OPERATION: &str = "totals";
         // One statement sees one moment.
-        let sql = "SELECT s.initial_stock + s.added_stock, s.remaining_stock,
+        let sql = "SELECT s.initial_stock + s.added_stock - s.withdrawn_stock, s.remaining_stock,
                 coalesce(won.units, 0)::bigint, won.orders,
                 (SELECT count(*) FROM orders AS o WHERE o.sale_id = s.id AND o.status = 'FAILED'),
                 (SELECT count(*) FROM (

@@ -35,7 +35,7 @@ use super::{Attempt, AttemptId, Decision, Epoch, FailReason, Kept, OrderId, User
 /// ```
 #[derive(Clone, Debug)]
 pub struct Arbiter {
-    epoch: Epoch,
+    sealed: Epoch,
     remaining: u64,
     decided: HashMap<AttemptId, Decision>,
     buyers: HashMap<UserId, Kept>,
@@ -51,10 +51,10 @@ pub struct Ruling {
 }
 
 impl Arbiter {
-    /// Empty books over `remaining` units that accept attempts of `epoch` and later.
-    pub fn new(epoch: Epoch, remaining: u64) -> Self {
+    /// Empty books over `remaining` units that accept attempts of `sealed` and later.
+    pub fn new(sealed: Epoch, remaining: u64) -> Self {
         Self {
-            epoch,
+            sealed,
             remaining,
             decided: HashMap::new(),
             buyers: HashMap::new(),
@@ -73,7 +73,7 @@ impl Arbiter {
             };
         }
         let units = attempt.quantity.units();
-        let decision = if attempt.epoch < self.epoch {
+        let decision = if attempt.epoch < self.sealed {
             Decision::Failed(FailReason::StaleEpoch)
         } else if let Some(&kept) = self.buyers.get(&attempt.user) {
             Decision::Failed(FailReason::Duplicate(kept))
@@ -129,9 +129,23 @@ impl Arbiter {
         }
     }
 
+    /// Accepts attempts of `epoch` and later only.
+    pub fn seal(&mut self, epoch: Epoch) {
+        self.sealed = self.sealed.max(epoch);
+    }
+
     /// Adds units.
     pub fn restock(&mut self, units: u64) {
         self.remaining += units;
+    }
+
+    /// Takes units out that are not sold; says whether there were enough.
+    pub fn withdraw(&mut self, units: u64) -> bool {
+        match self.remaining.checked_sub(units) {
+            Some(remaining) => self.remaining = remaining,
+            None => return false,
+        }
+        true
     }
 
     /// What was decided about an attempt.

@@ -187,6 +187,11 @@ pub enum ApplyOutcome {
         /// The version to apply next.
         expected: u64,
     },
+    /// More units were to be withdrawn than nobody holds; nothing changed.
+    TooFew {
+        /// Units that nobody holds.
+        available: u64,
+    },
     /// The store does not know the sale.
     NotLoaded,
 }
@@ -429,6 +434,14 @@ impl Ledger {
         if event.version > expected {
             return ApplyOutcome::Gap { expected };
         }
+        if let SaleChange::Withdraw(units) = event.change {
+            if units > self.available {
+                return ApplyOutcome::TooFew {
+                    available: self.available,
+                };
+            }
+            self.available -= units;
+        }
         self.version = event.version;
         let fenced = self.phase == Phase::Recovering;
         match event.change {
@@ -439,7 +452,8 @@ impl Ledger {
             SaleChange::Close => self.phase = Phase::Closed,
             SaleChange::Pause if !fenced => self.phase = Phase::Paused,
             SaleChange::Resume if !fenced => self.phase = Phase::Open,
-            SaleChange::Pause | SaleChange::Resume => {}
+            SaleChange::Extend(end) => self.window.end = end,
+            SaleChange::Pause | SaleChange::Resume | SaleChange::Withdraw(_) => {}
         }
         ApplyOutcome::Applied
     }

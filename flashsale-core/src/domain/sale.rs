@@ -67,12 +67,23 @@ pub struct Sale {
     pub window: Window,
     /// What the shop has done to it.
     pub phase: Phase,
+    /// Whether the shop wants it paused. In the phases in which it does not sell anyway, this says
+    /// what it becomes after them.
+    pub held: bool,
     /// Units at creation.
     pub initial_stock: u64,
     /// Units added since.
     pub added_stock: u64,
+    /// Units taken out of the sale since.
+    pub withdrawn_stock: u64,
     /// The generation of its stock.
     pub epoch: Epoch,
+    /// Attempts of epochs older than this one are not accepted any more. Behind `epoch` while what
+    /// was accepted before a loss of the stock is still being decided.
+    pub sealed: Epoch,
+    /// The largest number that a decided attempt of `epoch` has; 0 if there is none. A stock store
+    /// whose numbers are behind it has lost something.
+    pub decided_seq: u64,
     /// Grows by one with every [`SaleChange`].
     pub version: u64,
 }
@@ -98,9 +109,52 @@ impl Sale {
         }
     }
 
-    /// All units that were ever put into the sale.
+    /// All units that were put into the sale and not taken out again.
     pub fn total_stock(&self) -> u64 {
-        self.initial_stock + self.added_stock
+        (self.initial_stock + self.added_stock).saturating_sub(self.withdrawn_stock)
+    }
+
+    /// Whether its stock is lost and not open again yet.
+    pub fn is_recovering(&self) -> bool {
+        self.phase == Phase::Recovering || self.sealed < self.epoch
+    }
+
+    /// Begins a new epoch because the stock of `lost` is lost; says whether it did. Not if that is
+    /// an older epoch, or the rebuild has begun already.
+    pub fn recover(&mut self, lost: Epoch) -> bool {
+        if self.epoch != lost || self.is_recovering() || self.phase == Phase::Scheduled {
+            return false;
+        }
+        self.epoch = self.epoch.next();
+        self.decided_seq = 0;
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Recovering;
+        }
+        true
+    }
+
+    /// Accepts no attempts of older epochs any more; says whether that was news.
+    pub fn seal(&mut self, epoch: Epoch) -> bool {
+        let news = self.epoch == epoch && self.sealed < epoch;
+        if news {
+            self.sealed = epoch;
+        }
+        news
+    }
+
+    /// Takes note that its stock is open under `epoch`; says whether that was news.
+    pub fn opened(&mut self, epoch: Epoch) -> bool {
+        let news = self.epoch == epoch
+            && self.sealed == epoch
+            && matches!(self.phase, Phase::Scheduled | Phase::Recovering);
+        if news {
+            self.phase = if self.held {
+                Phase::Paused
+            } else {
+                Phase::Open
+            };
+        }
+        news
     }
 
     /// Makes the change and returns what the stock store has to be told.
@@ -110,18 +164,40 @@ impl Sale {
     pub fn change(&mut self, change: SaleChange) -> Result<StockEvent, ChangeRefused> {
         match (change, self.phase) {
             (_, Phase::Closed) => return Err(ChangeRefused::Closed),
-            (SaleChange::Pause, Phase::Open) => self.phase = Phase::Paused,
-            (SaleChange::Resume, Phase::Paused) => self.phase = Phase::Open,
-            (SaleChange::Close, _) => self.phase = Phase::Closed,
+            (SaleChange::Pause | SaleChange::Resume, _) => {
+                let hold = change == SaleChange::Pause;
+                if self.held == hold {
+                    return Err(ChangeRefused::Phase(self.phase));
+                }
+                self.held = hold;
+                self.phase = match self.phase {
+                    Phase::Open if hold => Phase::Paused,
+                    Phase::Paused if !hold => Phase::Open,
+                    same => same,
+                };
+            }
+            (SaleChange::Close, _) => {
+                self.phase = Phase::Closed;
+            }
             (SaleChange::Restock(units), _) => {
-                let most = UNITS_MAX - self.total_stock();
+                let most = UNITS_MAX - self.initial_stock - self.added_stock;
                 if units == 0 || units > most {
                     return Err(ChangeRefused::Units { most });
                 }
                 self.added_stock += units;
             }
-            (SaleChange::Pause | SaleChange::Resume, phase) => {
-                return Err(ChangeRefused::Phase(phase));
+            (SaleChange::Withdraw(units), _) => {
+                let most = self.total_stock();
+                if units == 0 || units > most {
+                    return Err(ChangeRefused::Withdrawal { most });
+                }
+                self.withdrawn_stock += units;
+            }
+            (SaleChange::Extend(end), _) => {
+                if end <= self.window.end {
+                    return Err(ChangeRefused::End(self.window.end));
+                }
+                self.window.end = end;
             }
         }
         self.version += 1;
@@ -165,6 +241,10 @@ pub enum SaleChange {
     Resume,
     /// Add units; at least one.
     Restock(u64),
+    /// Take units out; at least one, and only units that nobody was promised.
+    Withdraw(u64),
+    /// Sell until this moment, which is later than the end so far.
+    Extend(Timestamp),
     /// End it for good. What was reserved is still honoured.
     Close,
 }
@@ -184,7 +264,7 @@ pub enum ChangeRefused {
     /// A closed sale stays as it is.
     #[error("the sale is closed")]
     Closed,
-    /// Only an open sale is paused and only a paused one resumed.
+    /// Only a sale that is not paused is paused, and only a paused one resumed.
     #[error("not possible while the sale is {0:?}")]
     Phase(Phase),
     /// A restock adds at least one unit and at most what [`UNITS_MAX`] leaves.
@@ -193,6 +273,27 @@ pub enum ChangeRefused {
         /// The most that could be added.
         most: u64,
     },
+    /// A withdrawal takes at least one unit and at most those that nobody has bought or holds.
+    #[error("must take 1 to {most} units")]
+    Withdrawal {
+        /// The most that could be taken.
+        most: u64,
+    },
+    /// A sale is only ever extended.
+    #[error("must end later than it does at present")]
+    End(Timestamp),
+    /// Another sale of the product is in the way.
+    #[error("sale {0} already sells this product in a part of that time")]
+    Overlaps(SaleId),
+    /// A sale that is over can only be closed.
+    #[error("the sale is over")]
+    Over,
+    /// Somebody else has changed the sale in the meantime.
+    #[error("somebody else has just changed the sale; look at it and try again")]
+    Outdated,
+    /// The stock of the sale is not at hand, so nobody can tell what is promised.
+    #[error("the stock of the sale is being made ready; try again in a moment")]
+    NotReady,
 }
 
 /// A sale about to be stored; the repository gives the id.

@@ -19,6 +19,26 @@ pub trait AttemptQueue: Debug + Send + Sync + 'static {
     /// if that reader goes away before it has committed. A group that is new starts at the oldest
     /// attempt that is kept.
     async fn subscribe(&self, group: &str) -> Result<Box<dyn AttemptReader>, PortError>;
+
+    /// Where the queue ends now: every attempt that was [`Logged`](Published::Logged) before this
+    /// call is before the mark.
+    async fn mark(&self) -> Result<QueueMark, PortError>;
+
+    /// How many items before the mark the group has not marked as done yet.
+    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError>;
+
+    /// Reads an item once more that came out as [`Undecodable`], for example with a newer version.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn decode(&self, payload: &[u8]) -> Result<Attempt, String>;
+}
+
+/// A place in an [`AttemptQueue`], in the queue's own terms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueMark {
+    /// The end of each part of the queue, as part and place.
+    pub ends: Vec<(i32, i64)>,
 }
 
 /// One reader of an [`AttemptQueue`].

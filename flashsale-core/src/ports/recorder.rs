@@ -33,11 +33,13 @@ pub enum Metric {
     Republished,
     /// Refusals that the audit trail did not get.
     AuditDropped,
+    /// Stocks that were lost and have been rebuilt.
+    Recovered,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Accepted,
         Self::Repeated,
         Self::SoldOut,
@@ -50,6 +52,7 @@ impl Metric {
         Self::Undecodable,
         Self::Republished,
         Self::AuditDropped,
+        Self::Recovered,
     ];
 
     /// A stable name in snake case.
@@ -67,6 +70,7 @@ impl Metric {
             Self::Undecodable => "undecodable",
             Self::Republished => "republished",
             Self::AuditDropped => "audit_dropped",
+            Self::Recovered => "recovered",
         }
     }
 }

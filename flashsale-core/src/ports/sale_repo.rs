@@ -2,7 +2,9 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use crate::domain::{ChangeRefused, NewSale, NewSaleRefused, Sale, SaleChange, SaleId, StockEvent};
+use crate::domain::{
+    ChangeRefused, NewSale, NewSaleRefused, Sale, SaleChange, SaleId, SaleRef, StockEvent,
+};
 use crate::error::PortError;
 
 /// Keeps the sales and their products.
@@ -14,11 +16,31 @@ pub trait SaleRepo: Debug + Send + Sync + 'static {
     /// not closed. Of two overlapping sales created at the same time, one is stored.
     async fn create(&self, sale: &NewSale) -> Result<CreateSaleOutcome, PortError>;
 
-    /// Marks a scheduled sale as open; nothing changes for any other.
-    async fn opened(&self, sale: SaleId) -> Result<(), PortError>;
+    /// Takes note that the stock of the sale is open under `sale.epoch`, by the rules of
+    /// [`Sale::opened`]; nothing changes for a sale that they do not allow it for.
+    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError>;
 
-    /// Makes a change by the rules of [`Sale::change`] and keeps the event.
-    async fn change(&self, sale: SaleId, change: SaleChange) -> Result<ChangeOutcome, PortError>;
+    /// Begins a new epoch because the stock of `sale.epoch` is lost, by the rules of
+    /// [`Sale::recover`]. Returns the sale as it is afterwards, whoever began; nothing for an
+    /// unknown sale.
+    async fn recover(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError>;
+
+    /// Makes the order repository refuse attempts of epochs older than `sale.epoch` from now on, by
+    /// the rules of [`Sale::seal`]. Returns the sale as it is afterwards; nothing for an unknown
+    /// sale. Every order of an older epoch that will ever be is there when this returns.
+    async fn seal(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError>;
+
+    /// Makes a change by the rules of [`Sale::change`] and keeps the event. Refused as
+    /// [`Outdated`](ChangeRefused::Outdated) if `from` is a version that the sale is not at, as
+    /// [`Overlaps`](ChangeRefused::Overlaps) if it would sell at the same time as another sale of
+    /// the product that is not closed, and as [`Withdrawal`](ChangeRefused::Withdrawal) if fewer
+    /// units are unsold.
+    async fn change(
+        &self,
+        sale: SaleId,
+        change: SaleChange,
+        from: Option<u64>,
+    ) -> Result<ChangeOutcome, PortError>;
 
     /// The changes of a sale with versions greater than `after_version`, in order.
     async fn events(&self, sale: SaleId, after_version: u64) -> Result<Vec<StockEvent>, PortError>;

@@ -16,6 +16,10 @@ use crate::error::PortError;
 ///
 /// If a call is dropped or fails with an unknown effect, repeating it with the same attempt id is
 /// safe: the user then holds that attempt or is refused, and never holds units twice.
+///
+/// A store that can lose what it has confirmed, for example by a failover, notices when it has gone
+/// back behind what this adapter has seen of it, and then sells nothing
+/// ([`Recovering`](ReserveOutcome::Recovering)) until it is opened under a new epoch.
 #[async_trait]
 pub trait StockStore: Debug + Send + Sync + 'static {
     /// Makes the snapshot the stock of the sale under `sale.epoch`.
@@ -80,7 +84,8 @@ pub trait StockStore: Debug + Send + Sync + 'static {
         max: usize,
     ) -> Result<Vec<Attempt>, PortError>;
 
-    /// Makes a change of the sale in its stock. Each version is applied once, and in order.
+    /// Makes a change of the sale in its stock. Each version is applied once, and in order. Units
+    /// that somebody holds are not withdrawn.
     async fn apply(&self, sale: &SaleRef, event: &StockEvent) -> Result<ApplyOutcome, PortError>;
 
     /// Stops all selling under epochs older than `sale.epoch`, until [`open`](StockStore::open).

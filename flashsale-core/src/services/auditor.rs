@@ -5,6 +5,8 @@ use crate::domain::{Levels, Phase, Sale, SaleId, Totals};
 use crate::error::PortError;
 use crate::ports::{OrderRepo, SaleRepo, StockStore};
 
+use super::sales::is_followed;
+
 /// Accounts for every unit of a sale, from all stores.
 #[derive(Clone, Debug)]
 pub struct Auditor {
@@ -156,7 +158,7 @@ impl Auditor {
             };
             let after = self.stock.levels(&sale.key()).await?;
             let mut findings = findings(&sale, &totals, before.as_ref(), after.as_ref());
-            if findings.contains(&Finding::NotLoaded) && self.is_followed(&sale).await? {
+            if findings.contains(&Finding::NotLoaded) && is_followed(&*self.sales, &sale).await? {
                 findings.retain(|finding| *finding != Finding::NotLoaded);
             }
             let settled = before == after && findings.is_empty();
@@ -171,18 +173,6 @@ impl Auditor {
             }
         }
         Ok(last)
-    }
-
-    /// Whether a later sale of the product has been opened. A store with one place per product has
-    /// given the place to it then, after everything about this sale was decided.
-    async fn is_followed(&self, sale: &Sale) -> Result<bool, PortError> {
-        let sales = self.sales.list().await?;
-        Ok(sales.iter().any(|other| {
-            let closed_before = sale.phase == Phase::Closed && other.id > sale.id;
-            other.product.id == sale.product.id
-                && other.phase != Phase::Scheduled
-                && (closed_before || other.window.start >= sale.window.end)
-        }))
     }
 }
 

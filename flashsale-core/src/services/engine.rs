@@ -2,12 +2,13 @@ use std::sync::Arc;
 
 use crate::error::PortError;
 use crate::ports::{
-    AttemptQueue, AttemptRepo, Clock, IdSource, OrderRepo, Recorder, SaleRepo, StockStore,
+    AttemptQueue, AttemptRepo, Clock, DeadLetterRepo, IdSource, Leadership, OrderRepo, Recorder,
+    SaleRepo, StockStore,
 };
 
 use super::{
-    AcceptAfter, AuditTrail, Auditor, Catalogue, FlashSalePorts, FlashSaleService, Relay, Repair,
-    RepairLimits, SaleService, Worker, WorkerPorts,
+    AcceptAfter, AuditTrail, Auditor, Catalogue, FlashSalePorts, FlashSaleService, Recovery, Relay,
+    Repair, RepairLimits, SaleService, Worker, WorkerPorts,
 };
 
 /// The adapters that an engine is made of.
@@ -21,6 +22,10 @@ pub struct EnginePorts {
     pub orders: Arc<dyn OrderRepo>,
     /// Keeps the sales.
     pub sales: Arc<dyn SaleRepo>,
+    /// Keeps what came out of the queue and is no attempt.
+    pub dead_letters: Arc<dyn DeadLetterRepo>,
+    /// Chooses which process looks after a sale.
+    pub leadership: Arc<dyn Leadership>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Names new attempts.
@@ -44,6 +49,13 @@ pub struct EngineServices {
     pub worker: Worker,
     /// Finishes what was left undone, with the default limits.
     pub repair: Repair,
+    /// Rebuilds the stock of sales that was lost, after the workers of
+    /// [`WORKERS`](Self::WORKERS) have decided what the queue has.
+    pub recovery: Recovery,
+    /// Chooses which process repairs and recovers a sale.
+    pub leadership: Arc<dyn Leadership>,
+    /// Keeps what came out of the queue and is no attempt.
+    pub dead_letters: Arc<dyn DeadLetterRepo>,
     /// What is done after the answer, if the engine was told what to [accept](Self::accepting)
     /// attempts after.
     pub relay: Relay,
@@ -60,11 +72,26 @@ impl EnginePorts {
             queue,
             orders,
             sales,
+            dead_letters,
+            leadership,
             clock,
             ids,
             recorder,
         } = self;
         let catalogue = Arc::new(Catalogue::new(Arc::clone(&sales)));
+        let sale_service = SaleService {
+            repo: Arc::clone(&sales),
+            orders: Arc::clone(&orders),
+            stock: Arc::clone(&stock),
+            catalogue: Arc::clone(&catalogue),
+            clock: Arc::clone(&clock),
+        };
+        let recovery = Recovery::new(
+            sale_service.clone(),
+            Arc::clone(&queue),
+            Arc::clone(&recorder),
+            EngineServices::WORKERS,
+        );
         EngineServices {
             flash_sale: FlashSaleService::new(FlashSalePorts {
                 catalogue: Arc::clone(&catalogue),
@@ -74,12 +101,9 @@ impl EnginePorts {
                 ids,
                 recorder: Arc::clone(&recorder),
             }),
-            sales: SaleService {
-                repo: Arc::clone(&sales),
-                orders: Arc::clone(&orders),
-                stock: Arc::clone(&stock),
-                catalogue: Arc::clone(&catalogue),
-            },
+            sales: sale_service,
+            recovery,
+            leadership,
             relay: Relay::new(Arc::clone(&queue), Arc::clone(&stock)),
             audit_trail: None,
             auditor: Auditor {
@@ -91,8 +115,10 @@ impl EnginePorts {
                 catalogue: Arc::clone(&catalogue),
                 orders: Arc::clone(&orders),
                 stock: Arc::clone(&stock),
+                dead_letters: Arc::clone(&dead_letters),
                 recorder: Arc::clone(&recorder),
             }),
+            dead_letters,
             repair: Repair {
                 stock,
                 queue,
@@ -107,6 +133,9 @@ impl EnginePorts {
 }
 
 impl EngineServices {
+    /// The group of readers of the queue that the workers of an engine are, unless it says otherwise.
+    pub const WORKERS: &'static str = "flash-sale-worker-group";
+
     /// The same services, but attempts are answered as soon as this stage is reached. Somebody has
     /// to run [`relay`](Self::relay), which does the rest.
     #[must_use]

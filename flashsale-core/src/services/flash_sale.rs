@@ -4,7 +4,7 @@ use crate::domain::{
     Attempt, AttemptId, Decision, Hold, HoldState, OrderStatus, Phase, ProductId, Quantity,
     Reservation, ReserveOutcome, Sale, SaleId, SaleStatus, Timestamp, UserId,
 };
-use crate::error::PortError;
+use crate::error::{ErrorKind, PortError};
 use crate::ports::{
     AttemptQueue, AttemptRecord, Clock, IdSource, Metric, Published, RecordedOutcome, Recorder,
     StockStore, StockStoreExt,
@@ -262,7 +262,17 @@ impl FlashSaleService {
 
     /// How the user stands with the product, in the sale of it that started last. Asks the stock
     /// store only.
+    ///
+    /// # Errors
+    /// If the stock store fails, or the sales are not known yet.
     pub async fn standing(&self, user: &UserId, product: ProductId) -> Result<Standing, PortError> {
+        if !self.ports.catalogue.is_loaded() {
+            return Err(PortError::new(
+                ErrorKind::Unavailable,
+                "catalogue",
+                "standing",
+            ));
+        }
         let stock = &self.ports.stock;
         let sale = self
             .ports

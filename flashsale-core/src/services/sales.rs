@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use crate::domain::{
     ApplyOutcome, Buyer, ChangeRefused, Decision, Levels, NewSale, NewSaleRefused, OpenOutcome,
-    Phase, Sale, SaleChange, SaleId, StockSnapshot,
+    Phase, Sale, SaleChange, SaleId, SaleResult, StockSnapshot,
 };
 use crate::error::{ErrorKind, PortError};
-use crate::ports::{BATCH_MAX, ChangeOutcome, CreateSaleOutcome, OrderRepo, SaleRepo, StockStore};
+use crate::ports::{
+    BATCH_MAX, ChangeOutcome, Clock, CreateSaleOutcome, OrderRepo, SaleRepo, StockStore,
+};
 
 use super::Catalogue;
 
@@ -23,6 +25,8 @@ pub struct SaleService {
     pub stock: Arc<dyn StockStore>,
     /// Is refreshed after each change.
     pub catalogue: Arc<Catalogue>,
+    /// Tells whether a sale that is to be changed is over.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A sale and its stock.
@@ -65,8 +69,12 @@ pub enum Readiness {
     Waiting,
     /// The stock store takes it in shortly before its start; prepare it again every minute.
     TooEarly,
-    /// The stock store has lost it or holds another epoch: it has to be rebuilt.
+    /// The stock store has lost it or is still being rebuilt: [`Recovery`](super::Recovery) is
+    /// called for.
     Lost,
+    /// The stock store knows a later change than the repository. Either that one is just being
+    /// made, or it never was and the stock has to be rebuilt.
+    Ahead,
 }
 
 impl SaleService {
@@ -85,13 +93,24 @@ impl SaleService {
         Ok(Ok(self.view(sale).await?))
     }
 
-    /// Makes a change.
+    /// Makes a change. A sale that is over can only be closed.
     pub async fn change(
         &self,
         id: SaleId,
         change: SaleChange,
     ) -> Result<ChangeSaleOutcome, PortError> {
-        let sale = match self.repo.change(id, change).await? {
+        let Some(sale) = self.repo.find(id).await? else {
+            return Ok(ChangeSaleOutcome::UnknownSale);
+        };
+        let over = sale.phase != Phase::Closed && self.clock.now() >= sale.window.end;
+        if over && change != SaleChange::Close {
+            return Ok(ChangeSaleOutcome::Refused(ChangeRefused::Over));
+        }
+        let outcome = match change {
+            SaleChange::Withdraw(_) => self.withdraw(&sale, change).await?,
+            _ => self.repo.change(id, change, None).await?,
+        };
+        let sale = match outcome {
             ChangeOutcome::Changed(sale, _) => sale,
             ChangeOutcome::Refused(refused) => return Ok(ChangeSaleOutcome::Refused(refused)),
             ChangeOutcome::UnknownSale => return Ok(ChangeSaleOutcome::UnknownSale),
@@ -99,6 +118,41 @@ impl SaleService {
         self.tell(&sale).await?;
         self.catalogue.refresh().await?;
         Ok(ChangeSaleOutcome::Changed(self.view(sale).await?))
+    }
+
+    /// Takes units out of a sale: first out of the stock store, so that they are units which nobody
+    /// was promised. If the repository then does not agree, the stock is rebuilt from it.
+    async fn withdraw(&self, sale: &Sale, change: SaleChange) -> Result<ChangeOutcome, PortError> {
+        let refused = |refused| Ok(ChangeOutcome::Refused(refused));
+        let event = match sale.clone().change(change) {
+            Ok(event) => event,
+            Err(broken) => return refused(broken),
+        };
+        let key = sale.key();
+        let promises = sale.phase != Phase::Scheduled;
+        if promises {
+            if self.prepare(sale).await? != Readiness::Ready {
+                return refused(ChangeRefused::NotReady);
+            }
+            match self.stock.apply(&key, &event).await? {
+                ApplyOutcome::Applied => {}
+                ApplyOutcome::TooFew { available } => {
+                    return refused(ChangeRefused::Withdrawal { most: available });
+                }
+                ApplyOutcome::Stale | ApplyOutcome::Gap { .. } => {
+                    return refused(ChangeRefused::Outdated);
+                }
+                ApplyOutcome::NotLoaded => return refused(ChangeRefused::NotReady),
+            }
+        }
+        let outcome = self
+            .repo
+            .change(sale.id, change, Some(sale.version))
+            .await?;
+        if promises && !matches!(outcome, ChangeOutcome::Changed(..)) {
+            self.repo.recover(&key).await?;
+        }
+        Ok(outcome)
     }
 
     /// One sale and its stock.
@@ -122,25 +176,49 @@ impl SaleService {
     /// changes that it missed. Safe to repeat.
     pub async fn prepare(&self, sale: &Sale) -> Result<Readiness, PortError> {
         let key = sale.key();
+        if sale.is_recovering() {
+            return Ok(Readiness::Lost);
+        }
         if sale.phase == Phase::Scheduled {
-            let snapshot = self.snapshot(sale).await?;
+            let (snapshot, _) = self.snapshot(sale).await?;
             match self.stock.open(&key, &snapshot).await? {
                 OpenOutcome::Opened | OpenOutcome::AlreadyOpen | OpenOutcome::Stale(_) => {}
                 OpenOutcome::Occupied(_) => return Ok(Readiness::Waiting),
                 OpenOutcome::TooEarly => return Ok(Readiness::TooEarly),
             }
-            self.repo.opened(sale.id).await?;
+            self.repo.opened(&key).await?;
         }
-        let levels = match self.stock.levels(&key).await? {
-            Some(levels) if levels.epoch == sale.epoch => levels,
-            // There is nothing to sell, and its place may be that of the next sale.
-            None if sale.phase == Phase::Closed => return Ok(Readiness::Ready),
-            Some(_) | None => return Ok(Readiness::Lost),
+        let Some(levels) = self.stock.levels(&key).await? else {
+            // Its place may be that of the next sale.
+            let gone = sale.phase != Phase::Closed && !is_followed(&*self.repo, sale).await?;
+            return Ok(if gone {
+                Readiness::Lost
+            } else {
+                Readiness::Ready
+            });
         };
-        for event in self.repo.events(sale.id, levels.version).await? {
-            match self.stock.apply(&key, &event).await? {
-                ApplyOutcome::Applied | ApplyOutcome::Stale => {}
-                ApplyOutcome::Gap { .. } | ApplyOutcome::NotLoaded => return Ok(Readiness::Lost),
+        if levels.epoch > sale.epoch {
+            // What is to be prepared is not what the repository has.
+            return Ok(Readiness::Waiting);
+        }
+        let gone_back = levels.seq < sale.decided_seq;
+        if levels.epoch < sale.epoch || levels.phase == Phase::Recovering || gone_back {
+            return Ok(Readiness::Lost);
+        }
+        if levels.version > sale.version {
+            let now = self.repo.find(sale.id).await?;
+            if now.is_none_or(|now| now.version < levels.version) {
+                return Ok(Readiness::Ahead);
+            }
+        }
+        if levels.version < sale.version {
+            for event in self.repo.events(sale.id, levels.version).await? {
+                match self.stock.apply(&key, &event).await? {
+                    ApplyOutcome::Applied | ApplyOutcome::Stale => {}
+                    ApplyOutcome::Gap { .. }
+                    | ApplyOutcome::TooFew { .. }
+                    | ApplyOutcome::NotLoaded => return Ok(Readiness::Lost),
+                }
             }
         }
         Ok(Readiness::Ready)
@@ -164,35 +242,67 @@ impl SaleService {
         Ok(SaleView { sale, levels })
     }
 
-    /// The sale's stock as the orders tell it, ready to be sold.
-    async fn snapshot(&self, sale: &Sale) -> Result<StockSnapshot, PortError> {
+    /// The sale's stock as the orders tell it, ready to be sold, and the results of those who tried
+    /// and did not buy.
+    pub(super) async fn snapshot(
+        &self,
+        sale: &Sale,
+    ) -> Result<(StockSnapshot, Vec<SaleResult>), PortError> {
         let mut buyers = Vec::new();
+        let mut failed = Vec::new();
         let mut after = None;
         loop {
             let orders = self.orders.list(sale.id, after, BATCH_MAX).await?;
             after = orders.last().map(|order| order.id);
             let more = orders.len() == BATCH_MAX;
-            buyers.extend(orders.into_iter().filter_map(|order| match order.decision {
-                Decision::Success(id) => Some(Buyer {
-                    user: order.user,
-                    attempt: order.attempt,
-                    quantity: order.quantity,
-                    order: id,
-                    reserved_at: order.reserved_at,
-                }),
-                Decision::Failed(_) => None,
-            }));
+            for order in orders {
+                match order.decision {
+                    Decision::Success(id) => buyers.push(Buyer {
+                        user: order.user,
+                        attempt: order.attempt,
+                        quantity: order.quantity,
+                        order: id,
+                        reserved_at: order.reserved_at,
+                    }),
+                    Decision::Failed(_) => failed.push(SaleResult {
+                        user: order.user,
+                        product: order.product,
+                        sale: order.sale,
+                        attempt: order.attempt,
+                        decision: order.decision,
+                        reserved_at: order.reserved_at,
+                    }),
+                }
+            }
             if !more {
                 break;
             }
         }
         let sold: u64 = buyers.iter().map(|buyer| buyer.quantity.units()).sum();
-        Ok(StockSnapshot {
+        let phase = match sale.phase {
+            Phase::Closed => Phase::Closed,
+            _ if sale.held => Phase::Paused,
+            _ => Phase::Open,
+        };
+        let snapshot = StockSnapshot {
             window: sale.window,
-            phase: Phase::Open,
+            phase,
             version: sale.version,
             remaining: sale.total_stock().saturating_sub(sold),
             buyers,
-        })
+        };
+        Ok((snapshot, failed))
     }
+}
+
+/// Whether a later sale of the product has been opened. A store with one place per product has given
+/// the place to it then, after everything about this sale was decided.
+pub(super) async fn is_followed(repo: &dyn SaleRepo, sale: &Sale) -> Result<bool, PortError> {
+    let sales = repo.list().await?;
+    Ok(sales.iter().any(|other| {
+        let closed_before = sale.phase == Phase::Closed && other.id > sale.id;
+        other.product.id == sale.product.id
+            && other.phase != Phase::Scheduled
+            && (closed_before || other.window.start >= sale.window.end)
+    }))
 }

@@ -33,9 +33,6 @@ pub(super) async fn settle(
         })
         .collect();
 
-    recorder.count(Metric::Ordered, bought.len() as u64);
-    recorder.count(Metric::Failed, failed.len() as u64);
-
     // A buyer keeps a hold that tells of the success. What failed and is settled leaves no trace,
     // so its result comes first: nobody would repeat it.
     let settling = async {
@@ -50,6 +47,9 @@ pub(super) async fn settle(
     if !failed.is_empty() {
         outcomes.extend(stock.settle(sale, &failed).await?);
     }
+    // Counted when it is done, for it is repeated otherwise.
+    recorder.count(Metric::Ordered, bought.len() as u64);
+    recorder.count(Metric::Failed, failed.len() as u64);
     let count = |wanted| outcomes.iter().filter(|o| **o == wanted).count() as u64;
     recorder.count(Metric::Healed, count(SettleOutcome::Healed));
     recorder.count(Metric::Drifted, count(SettleOutcome::Drift));

@@ -1,9 +1,11 @@
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{Attempt, Decision, Epoch, SaleRef};
 use crate::error::{ErrorKind, PortError};
 use crate::ports::{
-    AttemptReader, BATCH_MAX, Delivery, Metric, OrderRepo, Recorder, StockStore, Undecodable,
+    AttemptReader, BATCH_MAX, DeadLetterRepo, Delivery, Metric, OrderRepo, Recorder, StockStore,
+    Undecodable,
 };
 
 use super::both::both;
@@ -13,6 +15,8 @@ use super::{Catalogue, settling};
 #[derive(Clone, Debug)]
 pub struct Worker {
     ports: WorkerPorts,
+    /// Decisions that the stock store could not be told; it is tried again with every step.
+    untold: Arc<Mutex<VecDeque<Decided>>>,
 }
 
 /// What a [`Worker`] works with.
@@ -24,6 +28,8 @@ pub struct WorkerPorts {
     pub orders: Arc<dyn OrderRepo>,
     /// Is told the decisions.
     pub stock: Arc<dyn StockStore>,
+    /// Keeps what cannot be read or decided.
+    pub dead_letters: Arc<dyn DeadLetterRepo>,
     /// Counts them.
     pub recorder: Arc<dyn Recorder>,
 }
@@ -33,10 +39,11 @@ pub struct WorkerPorts {
 pub struct Step {
     /// Attempts decided.
     pub decided: usize,
-    /// Items that could not be read or decided; they are not delivered again.
+    /// Items that could not be read or decided; they are kept as dead letters and not delivered
+    /// again.
     pub undecodable: Vec<Undecodable>,
-    /// Why the stock store could not be told, if it could not. The orders stand all the same, and
-    /// [`Repair`](super::Repair) tells it later.
+    /// Why the stock store could not be told, if it could not. The orders stand all the same; the
+    /// next steps try again, and [`Repair`](super::Repair) tells it what they do not.
     pub unsettled: Option<PortError>,
 }
 
@@ -44,15 +51,16 @@ pub struct Step {
 fn refused(attempt: &Attempt, fault: &PortError) -> Undecodable {
     Undecodable {
         position: format!("attempt {} of sale {}", attempt.id, attempt.sale),
-        payload: Vec::new(),
+        payload: format!("{attempt:?}").into_bytes(),
         problem: fault.to_string(),
     }
 }
 
 /// Attempts of a sale, and what was decided about them.
-struct Decided<'a> {
-    sale: &'a SaleRef,
-    attempts: &'a [Attempt],
+#[derive(Debug)]
+struct Decided {
+    sale: SaleRef,
+    attempts: Vec<Attempt>,
     decisions: Vec<Decision>,
 }
 
@@ -62,24 +70,33 @@ impl Worker {
     /// The most it decides in one transaction. While one such batch is told to the stock store, the
     /// next is being decided.
     pub const DECIDED_AT_ONCE: usize = 256;
+    /// The most decisions that wait for a stock store that is away; further ones are left to
+    /// [`Repair`](super::Repair).
+    pub const UNTOLD_MAX: usize = 16_384;
 
     /// A worker over these ports.
     pub fn new(ports: WorkerPorts) -> Self {
-        Self { ports }
+        Self {
+            ports,
+            untold: Arc::default(),
+        }
     }
 
     /// Waits up to `wait_ms` milliseconds for attempts, decides them, tells the stock store and
     /// the buyers, and marks them as done, in this order.
     ///
     /// # Errors
-    /// If the queue or the order repository fails. Nothing is marked as done then: rewind the
+    /// If the queue, the order repository or that of dead letters fails. Nothing is marked as done then: rewind the
     /// reader or drop it, and the same attempts come again; deciding them twice is harmless.
     pub async fn step(
         &self,
         reader: &mut dyn AttemptReader,
         wait_ms: u64,
     ) -> Result<Step, PortError> {
-        let mut step = Step::default();
+        let mut step = Step {
+            unsettled: self.tell_again().await.err(),
+            ..Step::default()
+        };
         let mut batches: Vec<(SaleRef, Vec<Attempt>)> = Vec::new();
         let deliveries = reader.poll(Self::BATCH, wait_ms).await?;
         if deliveries.is_empty() {
@@ -99,7 +116,7 @@ impl Worker {
         let unreadable = step.undecodable.len() as u64;
         self.ports.recorder.count(Metric::Undecodable, unreadable);
 
-        let mut untold: Option<Decided<'_>> = None;
+        let mut untold: Option<Decided> = None;
         for (sale, attempts) in &batches {
             for attempts in attempts.chunks(Self::DECIDED_AT_ONCE) {
                 let deciding = self.ports.orders.commit(sale, attempts);
@@ -118,19 +135,22 @@ impl Worker {
                 };
                 step.decided += decisions.len();
                 untold = Some(Decided {
-                    sale,
-                    attempts,
+                    sale: *sale,
+                    attempts: attempts.to_vec(),
                     decisions,
                 });
             }
         }
         step.unsettled = self.tell(untold).await.err().or(step.unsettled);
+        for items in step.undecodable.chunks(BATCH_MAX) {
+            self.ports.dead_letters.keep(items).await?;
+        }
         reader.commit().await?;
         Ok(step)
     }
 
-    /// Tells the stock store and the buyers.
-    async fn tell(&self, decided: Option<Decided<'_>>) -> Result<(), PortError> {
+    /// Tells the stock store and the buyers. What cannot be told now is kept for the next steps.
+    async fn tell(&self, decided: Option<Decided>) -> Result<(), PortError> {
         let Some(decided) = decided else {
             return Ok(());
         };
@@ -141,8 +161,30 @@ impl Worker {
             sale,
             attempts,
             decisions,
-        } = decided;
-        settling::settle(&**stock, &**recorder, sale, attempts, &decisions).await
+        } = &decided;
+        let told = settling::settle(&**stock, &**recorder, sale, attempts, decisions).await;
+        if told.is_err() {
+            let mut untold = self.untold();
+            let waiting: usize = untold.iter().map(|decided| decided.attempts.len()).sum();
+            if waiting + decided.attempts.len() <= Self::UNTOLD_MAX {
+                untold.push_back(decided);
+            }
+        }
+        told
+    }
+
+    /// Tells what could not be told before, the oldest first, until that fails again.
+    async fn tell_again(&self) -> Result<(), PortError> {
+        let waiting = self.untold().len();
+        for _ in 0..waiting {
+            let oldest = self.untold().pop_front();
+            self.tell(oldest).await?;
+        }
+        Ok(())
+    }
+
+    fn untold(&self) -> MutexGuard<'_, VecDeque<Decided>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sale at its present epoch; at the attempt's own if it is not known here yet.

@@ -39,7 +39,10 @@ async fn a_scheduled_sale_need_not_be_loaded_an_open_one_has_to() {
     };
     assert_eq!(findings(&shop, sale.id).await, (Verdict::Exact, vec![]));
     // Closed before it was ever opened.
-    shop.sales.change(sale.id, SaleChange::Close).await.unwrap();
+    shop.sales
+        .change(sale.id, SaleChange::Close, None)
+        .await
+        .unwrap();
     assert_eq!(findings(&shop, sale.id).await, (Verdict::Exact, vec![]));
     let (shop, sale) = Shop::selling(3).await;
     shop.memory_stock.forget();
@@ -86,7 +89,7 @@ async fn an_order_that_the_stock_store_still_offers_is_drift() {
 async fn stock_that_differs_is_drift() {
     let (shop, sale) = Shop::selling(3).await;
     shop.sales
-        .change(sale.id, SaleChange::Restock(2))
+        .change(sale.id, SaleChange::Restock(2), None)
         .await
         .unwrap();
     let differs = Finding::StockDiffers {

@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
-use flashsale_core::domain::{NewSale, Sale, SaleChange, SaleId, StockEvent};
+use flashsale_core::domain::{NewSale, Sale, SaleChange, SaleId, SaleRef, StockEvent};
 use flashsale_core::ports::{ChangeOutcome, CreateSaleOutcome, Revision, SaleRepo};
 use flashsale_core::services::Catalogue;
 use flashsale_core::testing::{MemoryDatabase, MemorySaleRepo};
@@ -23,12 +23,25 @@ impl SaleRepo for SlowToTell {
         self.0.create(sale).await
     }
 
-    async fn opened(&self, sale: SaleId) -> Result<(), PortError> {
+    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
         self.0.opened(sale).await
     }
 
-    async fn change(&self, sale: SaleId, change: SaleChange) -> Result<ChangeOutcome, PortError> {
-        self.0.change(sale, change).await
+    async fn recover(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        self.0.recover(sale).await
+    }
+
+    async fn seal(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        self.0.seal(sale).await
+    }
+
+    async fn change(
+        &self,
+        sale: SaleId,
+        change: SaleChange,
+        from: Option<u64>,
+    ) -> Result<ChangeOutcome, PortError> {
+        self.0.change(sale, change, from).await
     }
 
     async fn events(&self, sale: SaleId, after: u64) -> Result<Vec<StockEvent>, PortError> {

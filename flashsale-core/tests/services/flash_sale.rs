@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use flashsale_core::ErrorKind;
 use flashsale_core::domain::{
     Decision, FailReason, OrderId, OrderStatus, ProductId, SaleChange, SaleId, SaleResult,
     SaleStatus,
@@ -273,4 +276,17 @@ async fn no_sale_is_unknown_before_the_repository_was_read() {
     shop.catalogue.refresh().await.unwrap();
     let unknown = shop.attempt("ann", SaleId::new(99).unwrap()).await;
     assert_eq!(unknown, AttemptOutcome::UnknownSale);
+}
+
+#[tokio::test]
+async fn nobody_is_told_how_they_stand_before_the_sales_are_known() {
+    let (mut shop, sale) = Shop::selling(3).await;
+    shop.accepted("ann", sale.id).await;
+    shop.catalogue = Arc::new(Catalogue::new(shop.sales.clone()));
+    let service = shop.service();
+    let unknown = service.standing(&user("ann"), sale.product.id).await;
+    assert_eq!(unknown.unwrap_err().kind(), ErrorKind::Unavailable);
+    shop.catalogue.refresh().await.unwrap();
+    let pending = stands(OrderStatus::Pending, true);
+    assert_eq!(standing(&shop, "ann", sale.product.id).await, pending);
 }

@@ -10,6 +10,7 @@ mod auth;
 mod behind_the_answer;
 mod catalogue;
 mod flash_sale;
+mod recovery;
 mod repair;
 mod sales;
 mod shop;

@@ -80,8 +80,11 @@ async fn a_change_that_the_stock_store_missed_is_made_later_and_once() {
     let restock = SaleChange::Restock(4);
     assert_eq!(shop.change(sale.id, restock).await.levels, None);
     shop.stock = good;
-    let ChangeOutcome::Changed(sale, _) =
-        shop.sales.change(sale.id, SaleChange::Pause).await.unwrap()
+    let ChangeOutcome::Changed(sale, _) = shop
+        .sales
+        .change(sale.id, SaleChange::Pause, None)
+        .await
+        .unwrap()
     else {
         panic!("it must be paused");
     };

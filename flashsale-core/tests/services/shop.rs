@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use flashsale_core::domain::{NewSale, Sale, SaleChange, SaleId, Timestamp, UserId, Window};
-use flashsale_core::ports::{AttemptQueue, OrderRepo, SaleRepo, StockStore};
+use flashsale_core::domain::{
+    NewSale, Quantity, Reservation, Sale, SaleChange, SaleId, Timestamp, UserId, Window,
+};
+use flashsale_core::ports::{
+    AttemptQueue, DeadLetterRepo, IdSource, OrderRepo, SaleRepo, StockStore,
+};
 use flashsale_core::services::{
     Acceptance, AttemptOutcome, Auditor, Catalogue, ChangeSaleOutcome, FlashSalePorts,
-    FlashSaleService, Repair, RepairLimits, SaleService, SaleView, Worker, WorkerPorts,
+    FlashSaleService, Recovery, Repair, RepairLimits, SaleService, SaleView, Worker, WorkerPorts,
 };
 use flashsale_core::testing::{
-    FaultRates, Faults, Faulty, ManualClock, MemoryAttemptQueue, MemoryDatabase, MemoryOrderRepo,
-    MemoryRecorder, MemorySaleRepo, MemoryStockStore, SequentialIds,
+    FaultRates, Faults, Faulty, ManualClock, MemoryAttemptQueue, MemoryDatabase,
+    MemoryDeadLetterRepo, MemoryOrderRepo, MemoryRecorder, MemorySaleRepo, MemoryStockStore,
+    SequentialIds,
 };
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -40,6 +45,7 @@ pub(crate) struct Shop {
     pub(crate) orders: Arc<dyn OrderRepo>,
     pub(crate) queue: Arc<dyn AttemptQueue>,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) dead_letters: Arc<dyn DeadLetterRepo>,
     ids: Arc<SequentialIds>,
 }
 
@@ -61,6 +67,7 @@ impl Shop {
             database,
             catalogue: Arc::new(Catalogue::new(sales.clone())),
             sales,
+            dead_letters: Arc::new(MemoryDeadLetterRepo::new(clock.clone())),
             ids: Arc::default(),
             clock,
         }
@@ -79,6 +86,7 @@ impl Shop {
             orders: self.orders.clone(),
             stock: self.stock.clone(),
             catalogue: self.catalogue.clone(),
+            clock: self.clock.clone(),
         }
     }
 
@@ -98,6 +106,7 @@ impl Shop {
             catalogue: self.catalogue.clone(),
             orders: self.orders.clone(),
             stock: self.stock.clone(),
+            dead_letters: self.dead_letters.clone(),
             recorder: self.recorder.clone(),
         })
     }
@@ -111,6 +120,15 @@ impl Shop {
             recorder: self.recorder.clone(),
             limits: RepairLimits::default(),
         }
+    }
+
+    pub(crate) fn recovery(&self) -> Recovery {
+        Recovery::new(
+            self.sale_service(),
+            self.queue.clone(),
+            self.recorder.clone(),
+            "workers",
+        )
     }
 
     pub(crate) fn auditor(&self) -> Auditor {
@@ -130,6 +148,15 @@ impl Shop {
         match self.attempt(name, sale).await {
             AttemptOutcome::Accepted(acceptance) => acceptance,
             other => panic!("{name} must be accepted, is {other:?}"),
+        }
+    }
+
+    /// A wish for one unit.
+    pub(crate) fn wish(&self, name: &str) -> Reservation {
+        Reservation {
+            attempt: self.ids.attempt_id(),
+            user: user(name),
+            quantity: Quantity::ONE,
         }
     }
 

@@ -201,3 +201,24 @@ async fn an_attempt_of_an_unknown_sale_keeps_nobody_waiting() {
     let order = shop.orders.find(&[accepted.attempt]).await.unwrap();
     assert!(order[0].is_some());
 }
+
+#[tokio::test]
+async fn a_worker_tells_the_stock_store_again_what_it_could_not_be_told() {
+    let (mut shop, sale) = Shop::selling(3).await;
+    shop.accepted("ann", sale.id).await;
+    let faults = Arc::new(Faults::new(1, FAIL_BEFORE));
+    let stock: Arc<dyn StockStore> = Arc::new(Faulty::new(shop.stock.clone(), faults.clone()));
+    let good = std::mem::replace(&mut shop.stock, stock);
+    let worker = shop.worker();
+    let mut reader = shop.queue.subscribe("workers").await.unwrap();
+    for decided in [1, 0] {
+        let step = worker.step(&mut *reader, 0).await.unwrap();
+        assert_eq!(step.decided, decided);
+        assert!(step.unsettled.is_some());
+    }
+    faults.heal();
+    let step = worker.step(&mut *reader, 0).await.unwrap();
+    assert!(step.unsettled.is_none());
+    let hold = good.hold(&sale.key(), &user("ann")).await.unwrap().unwrap();
+    assert!(matches!(hold.state, HoldState::Sold(_)), "{hold:?}");
+}

@@ -2,26 +2,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flashsale_core::domain::{Epoch, Phase, Sale, SaleId};
-use flashsale_core::ports::{AttemptQueue, AttemptReader, BATCH_MAX, Clock, Revision};
+use flashsale_core::PortError;
+use flashsale_core::domain::{Epoch, Phase, ProductId, Sale, SaleId, Timestamp};
+use flashsale_core::ports::{AttemptQueue, AttemptReader, BATCH_MAX, Clock, Leadership, Revision};
 use flashsale_core::services::{
-    AuditTrail, Catalogue, Readiness, Relay, Repair, SaleService, Worker,
+    AuditTrail, Catalogue, Readiness, Recovering, Recovery, Relay, Repair, SaleService, Worker,
 };
-use flashsale_core::{ErrorKind, PortError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Chore;
 use crate::Services;
 
-/// Keeps the catalogue fresh, and the stock of every sale that is not over up to date.
+/// Keeps the catalogue fresh, and the stock of every sale up to date, also after it was lost.
 #[derive(Debug)]
 pub(super) struct KeepSales {
     sales: SaleService,
+    recovery: Recovery,
+    leadership: Arc<dyn Leadership>,
     clock: Arc<dyn Clock>,
     seen: Revision,
     /// What each sale was like when it was last looked at to the end.
     looked_at: HashMap<SaleId, LookedAt>,
-    /// Whether a sale that should sell by now waits for the place of another.
+    /// The sales whose stock store is ahead of the repository, and since when.
+    ahead: HashMap<SaleId, Instant>,
+    /// Whether a sale that should sell by now is about to.
     queueing: bool,
 }
 
@@ -31,8 +35,8 @@ struct LookedAt {
     version: u64,
     epoch: Epoch,
     phase: Phase,
-    /// Until when; for ever if there is no such moment.
-    until: Option<Instant>,
+    /// Until when.
+    until: Instant,
 }
 
 impl LookedAt {
@@ -40,57 +44,113 @@ impl LookedAt {
         self.version == sale.version
             && self.epoch == sale.epoch
             && self.phase == sale.phase
-            && self.until.is_none_or(|until| Instant::now() < until)
+            && Instant::now() < self.until
     }
 }
 
 impl KeepSales {
     /// Looks at the sales this often even if nobody says that they have changed.
     const POLL: Duration = Duration::from_secs(1);
-    /// And this often while a sale that should sell by now waits for the one before it.
+    /// And this often while a sale waits for the one before it, or for its stock.
     const POLL_QUEUEING: Duration = Duration::from_millis(50);
-    /// A sale that is too early is looked at again after this time, whatever any clock shows.
+    /// A sale that does not sell now is looked at again after this time, whatever any clock shows.
     const REST: Duration = Duration::from_secs(30);
+    /// A change that only the stock store has was never made after this time.
+    const AHEAD_MAX: Duration = Duration::from_secs(3);
+    /// For how long buyers read what became of their attempts after the end of a sale.
+    const KEPT_MS: i64 = 7 * 86_400_000;
 
-    pub(super) fn new(services: &Services) -> Self {
+    pub(super) fn new(services: &Services, group: &str) -> Self {
+        let engine = &services.engine;
         Self {
-            sales: services.engine.sales.clone(),
-            clock: Arc::clone(&services.engine.repair.clock),
+            sales: engine.sales.clone(),
+            recovery: engine.recovery.clone().of_group(group),
+            leadership: Arc::clone(&engine.leadership),
+            clock: Arc::clone(&engine.repair.clock),
             seen: Revision::default(),
             looked_at: HashMap::new(),
+            ahead: HashMap::new(),
             queueing: false,
         }
     }
 
-    /// Prepares one sale if that has not been done; says whether the repository has changed by it.
-    async fn prepare(&mut self, sale: &Sale) -> Result<bool, PortError> {
+    /// The sales whose stock has to be there: those that are not over, and of each product the one
+    /// that its buyers still read their results of.
+    fn wanted(&self, now: Timestamp) -> Vec<Arc<Sale>> {
+        let sales = self.sales.catalogue.all();
+        let mut last: HashMap<ProductId, &Sale> = HashMap::new();
+        for sale in sales.iter().filter(|sale| sale.phase != Phase::Scheduled) {
+            let last = last.entry(sale.product.id).or_insert(sale);
+            if last.window.start < sale.window.start {
+                *last = sale;
+            }
+        }
+        let wanted = sales.iter().filter(|sale| {
+            let last = last
+                .get(&sale.product.id)
+                .is_some_and(|last| last.id == sale.id);
+            sale.window.end > now || (last && sale.window.end.plus_ms(Self::KEPT_MS) > now)
+        });
+        wanted.cloned().collect()
+    }
+
+    /// Prepares one sale if there may be something to do; says whether the repository has changed
+    /// by it.
+    async fn prepare(&mut self, sale: &Sale, now: Timestamp) -> Result<bool, PortError> {
         let looked_at = self.looked_at.get(&sale.id);
         if looked_at.is_some_and(|looked_at| looked_at.holds(sale)) {
             return Ok(false);
         }
-        let until = match self.sales.prepare(sale).await? {
-            Readiness::Ready => None,
-            Readiness::TooEarly => Some(Instant::now() + Self::REST),
+        let readiness = self.sales.prepare(sale).await?;
+        if readiness != Readiness::Ahead {
+            self.ahead.remove(&sale.id);
+        }
+        let selling = sale.window.start <= now.plus_ms(Self::REST.as_millis() as i64)
+            && now < sale.window.end;
+        let rest = match readiness {
+            Readiness::Ready if selling => Duration::ZERO,
+            Readiness::Ready | Readiness::TooEarly => Self::REST,
             Readiness::Waiting => {
-                let soon = self.clock.now().plus_ms(Self::POLL.as_millis() as i64);
+                let soon = now.plus_ms(Self::POLL.as_millis() as i64);
                 self.queueing |= sale.window.start <= soon;
                 return Ok(false);
             }
+            Readiness::Ahead => {
+                let since = *self.ahead.entry(sale.id).or_insert_with(Instant::now);
+                if since.elapsed() >= Self::AHEAD_MAX {
+                    self.recover(sale).await?;
+                }
+                return Ok(false);
+            }
             Readiness::Lost => {
-                let lost = format!("the stock of sale {} has to be rebuilt", sale.id);
-                return Err(
-                    PortError::new(ErrorKind::Corrupt, "stock store", "prepare").with_source(lost)
-                );
+                self.recover(sale).await?;
+                return Ok(false);
             }
         };
         let looked_at = LookedAt {
             version: sale.version,
             epoch: sale.epoch,
             phase: sale.phase,
-            until,
+            until: Instant::now() + rest,
         };
         self.looked_at.insert(sale.id, looked_at);
-        Ok(sale.phase == Phase::Scheduled && until.is_none())
+        Ok(sale.phase == Phase::Scheduled && readiness == Readiness::Ready)
+    }
+
+    /// Takes the rebuild of a stock a step further, if that is this process's turn.
+    async fn recover(&mut self, sale: &Sale) -> Result<(), PortError> {
+        if !self.leadership.leads(sale.id).await? {
+            return Ok(());
+        }
+        let step = self.recovery.step(sale).await?;
+        let id = sale.id.get();
+        match step {
+            Recovering::Done => tracing::info!(sale.id = id, "the stock is rebuilt"),
+            Recovering::Fenced => tracing::warn!(sale.id = id, "the stock is lost; rebuilding it"),
+            Recovering::Draining { .. } | Recovering::Waiting => {}
+        }
+        self.queueing = true;
+        Ok(())
     }
 }
 
@@ -114,15 +174,14 @@ impl Chore for KeepSales {
     async fn step(&mut self) -> Result<(), PortError> {
         self.sales.catalogue.refresh().await?;
         let now = self.clock.now();
-        let mut sales = self.sales.catalogue.all();
-        sales.retain(|sale| sale.window.end > now);
+        let sales = self.wanted(now);
         self.queueing = false;
         self.looked_at
             .retain(|id, _| sales.iter().any(|sale| sale.id == *id));
         let mut opened = false;
         let mut first_fault = None;
         for sale in &sales {
-            match self.prepare(sale).await {
+            match self.prepare(sale, now).await {
                 Ok(changed) => opened |= changed,
                 Err(fault) => first_fault = first_fault.or(Some(fault)),
             }
@@ -313,6 +372,7 @@ impl Chore for RecordRefusals {
 #[derive(Debug)]
 pub(super) struct Mend {
     repair: Repair,
+    leadership: Arc<dyn Leadership>,
     catalogue: Arc<Catalogue>,
     rounds: u32,
 }
@@ -328,6 +388,7 @@ impl Mend {
     pub(super) fn new(services: &Services) -> Self {
         Self {
             repair: services.engine.repair.clone(),
+            leadership: Arc::clone(&services.engine.leadership),
             catalogue: Arc::clone(&services.engine.catalogue),
             rounds: 0,
         }
@@ -335,6 +396,10 @@ impl Mend {
 
     /// Looks after one sale until nothing is left to do.
     async fn mend(&self, sale: &Sale) -> Result<(), PortError> {
+        // Without the database nobody leads, and what needs none is done by all.
+        if matches!(self.leadership.leads(sale.id).await, Ok(false)) {
+            return Ok(());
+        }
         let batch = self.repair.limits.batch;
         loop {
             let repaired = self.repair.step(&sale.key()).await?;

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::domain::Attempt;
-use flashsale_core::ports::{AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published};
+use flashsale_core::ports::{
+    AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published, QueueMark,
+};
 use flashsale_core::services::{AuthService, EnginePorts};
 use flashsale_core::{ErrorKind, PortError};
 use flashsale_embedded::{SystemClock, UuidV7};
@@ -129,6 +131,8 @@ fn services(
         queue: Arc::new(NoQueue),
         orders: Arc::new(database.orders()),
         sales: Arc::new(database.sales()),
+        dead_letters: Arc::new(database.dead_letters()),
+        leadership: Arc::new(database.leadership()),
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidV7),
         recorder: Arc::new(metrics.clone()),
@@ -218,5 +222,17 @@ impl AttemptQueue for NoQueue {
             "command",
             "subscribe",
         ))
+    }
+
+    async fn mark(&self) -> Result<QueueMark, PortError> {
+        Ok(QueueMark::default())
+    }
+
+    async fn left(&self, _: &str, _: &QueueMark) -> Result<u64, PortError> {
+        Ok(0)
+    }
+
+    fn decode(&self, _: &[u8]) -> Result<Attempt, String> {
+        Err("there is no queue".to_owned())
     }
 }

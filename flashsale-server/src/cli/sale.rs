@@ -21,6 +21,10 @@ pub(super) enum SaleCommand {
     Resume(OneArgs),
     /// Add units to a sale
     Restock(RestockArgs),
+    /// Take units out of a sale that nobody has bought or holds
+    Withdraw(WithdrawArgs),
+    /// Let a sale end later
+    Extend(ExtendArgs),
     /// End a sale for good; what was bought stays bought
     Close(OneArgs),
 }
@@ -77,6 +81,26 @@ pub(super) struct RestockArgs {
     units: u64,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct WithdrawArgs {
+    #[command(flatten)]
+    one: OneArgs,
+
+    /// Units to take out
+    #[arg(long, value_name = "UNITS", allow_negative_numbers = true, value_parser = units)]
+    units: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExtendArgs {
+    #[command(flatten)]
+    one: OneArgs,
+
+    /// The new end: a time from now like +1h, or a date
+    #[arg(long, value_name = "TIME")]
+    end: Moment,
+}
+
 /// How the answer is printed.
 #[derive(Debug, Args)]
 struct OutputArgs {
@@ -127,6 +151,11 @@ fn request(command: SaleCommand) -> (Request, OutputArgs) {
         SaleCommand::Pause(one) => change(one, Change::Pause),
         SaleCommand::Resume(one) => change(one, Change::Resume),
         SaleCommand::Restock(args) => change(args.one, Change::Restock(args.units)),
+        SaleCommand::Withdraw(args) => change(args.one, Change::Withdraw(args.units)),
+        SaleCommand::Extend(args) => {
+            let end_ms = args.end.from(SystemClock.now()).as_millis();
+            change(args.one, Change::Extend { end_ms })
+        }
         SaleCommand::Close(one) => change(one, Change::Close),
     }
 }

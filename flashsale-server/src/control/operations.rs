@@ -91,6 +91,8 @@ impl Operations {
             Change::Pause => SaleChange::Pause,
             Change::Resume => SaleChange::Resume,
             Change::Restock(units) => SaleChange::Restock(units),
+            Change::Withdraw(units) => SaleChange::Withdraw(units),
+            Change::Extend { end_ms } => SaleChange::Extend(Timestamp::from_millis(end_ms)),
             Change::Close => SaleChange::Close,
         };
         Ok(match self.sales.change(sale, made).await? {
@@ -208,17 +210,32 @@ fn sale_refused(refused: NewSaleRefused) -> String {
 fn change_refused(sale: i64, change: Change, refused: ChangeRefused) -> String {
     match (change, refused) {
         (_, ChangeRefused::Closed) => format!("sale {sale} is closed and stays as it is"),
-        (Change::Pause, ChangeRefused::Phase(Phase::Paused)) => {
-            format!("sale {sale} is paused already")
-        }
-        (Change::Resume, ChangeRefused::Phase(Phase::Open)) => {
-            format!("sale {sale} is not paused")
-        }
-        (_, ChangeRefused::Phase(_)) => {
-            format!("sale {sale} is being made ready; try again in a few seconds")
-        }
+        (_, ChangeRefused::Over) => format!("sale {sale} is over; it can only be closed"),
+        (Change::Pause, ChangeRefused::Phase(_)) => format!("sale {sale} is paused already"),
+        (_, ChangeRefused::Phase(_)) => format!("sale {sale} is not paused"),
         (_, ChangeRefused::Units { most }) => {
             format!("sale {sale} can be restocked by 1 to {most} units")
+        }
+        (_, ChangeRefused::Withdrawal { most: 0 }) => {
+            format!("sale {sale} has no unit that nobody has bought or holds")
+        }
+        (_, ChangeRefused::Withdrawal { most }) => format!(
+            "1 to {most} units can be withdrawn from sale {sale}; the others are bought or held"
+        ),
+        (_, ChangeRefused::End(end)) => {
+            format!(
+                "sale {sale} ends at {} and can only be extended",
+                rfc3339(end)
+            )
+        }
+        (_, ChangeRefused::Overlaps(other)) => format!(
+            "sale {other} sells the product of sale {sale} in that time; extend to its start at most"
+        ),
+        (_, ChangeRefused::Outdated) => {
+            format!("somebody else has just changed sale {sale}; look at it and try again")
+        }
+        (_, ChangeRefused::NotReady) => {
+            format!("the stock of sale {sale} is being made ready; try again in a few seconds")
         }
     }
 }

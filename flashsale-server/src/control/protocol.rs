@@ -45,6 +45,8 @@ impl Request {
                 Change::Pause => "sale pause",
                 Change::Resume => "sale resume",
                 Change::Restock(_) => "sale restock",
+                Change::Withdraw(_) => "sale withdraw",
+                Change::Extend { .. } => "sale extend",
                 Change::Close => "sale close",
             },
             Self::UserCreate(_) => "user create",
@@ -81,6 +83,8 @@ pub(crate) enum Change {
     Pause,
     Resume,
     Restock(u64),
+    Withdraw(u64),
+    Extend { end_ms: i64 },
     Close,
 }
 

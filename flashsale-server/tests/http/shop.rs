@@ -8,11 +8,14 @@ use flashsale_core::domain::{
     ReserveOutcome, Role, Sale, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
     StockSnapshot, Timestamp, UserId, Window,
 };
-use flashsale_core::ports::{AttemptQueue, AttemptReader, Clock, PasswordHasher, StockStore};
+use flashsale_core::ports::{
+    AttemptQueue, AttemptReader, Clock, PasswordHasher, SoleProcess, StockStore,
+};
 use flashsale_core::services::{AuthService, EnginePorts, Worker};
 use flashsale_core::testing::{
-    ManualClock, MemoryAttemptQueue, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo,
-    MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo, PlainPasswordHasher, SequentialIds,
+    ManualClock, MemoryAttemptQueue, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo,
+    MemorySaleRepo, MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo, PlainPasswordHasher,
+    SequentialIds,
 };
 use flashsale_core::{ErrorKind, PortError};
 use flashsale_server::{HttpConfig, Metrics, Services, app};
@@ -52,6 +55,8 @@ impl Shop {
             queue: queue.clone(),
             orders: Arc::new(MemoryOrderRepo::new(database.clone(), clock.clone())),
             sales: Arc::new(MemorySaleRepo::new(database.clone())),
+            dead_letters: Arc::new(MemoryDeadLetterRepo::new(clock.clone())),
+            leadership: Arc::new(SoleProcess),
             clock: clock.clone(),
             ids: Arc::new(SequentialIds::default()),
             recorder: Arc::new(metrics.clone()),

@@ -113,7 +113,7 @@ impl Run {
         let restock = SaleChange::Restock(units);
         self.database
             .sales()
-            .change(self.sale.id, restock)
+            .change(self.sale.id, restock, None)
             .await
             .unwrap();
         self.arbiter.restock(units);
@@ -214,7 +214,7 @@ async fn a_reader_who_pages_by_id_misses_nothing() {
 async fn an_attempt_of_an_epoch_before_a_recovery_is_stale() {
     let (url, database) = shop::fresh().await;
     let sale = shop::sale(&database, 10).await.key();
-    shop::psql(&url, "UPDATE flash_sales SET epoch = 5");
+    shop::psql(&url, "UPDATE flash_sales SET epoch = 5, sealed_epoch = 5");
     let of = |epoch, user| Attempt {
         epoch: Epoch::new(epoch),
         ..shop::attempt(&sale, shop::user(user))

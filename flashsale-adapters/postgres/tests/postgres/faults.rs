@@ -311,7 +311,7 @@ async fn a_call_that_must_not_be_made_twice_survives_connections_that_died_unsee
         database.orders().commit(&sale, &attempts).await.unwrap();
         server.restart();
         let changed = sales
-            .change(sale.id, flashsale_core::domain::SaleChange::Close)
+            .change(sale.id, flashsale_core::domain::SaleChange::Close, None)
             .await;
         assert!(matches!(
             changed,

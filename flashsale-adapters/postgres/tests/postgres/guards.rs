@@ -182,7 +182,7 @@ async fn units_do_not_come_from_nowhere() {
         .ensure_refused(sql, "a new sale has all its units")
         .await;
     let sales = bench.database.sales();
-    let restocked = sales.change(bench.sale.id, SaleChange::Restock(5));
+    let restocked = sales.change(bench.sale.id, SaleChange::Restock(5), None);
     restocked.await.unwrap();
     bench.ensure_units(11, 4, 1).await;
 }

@@ -24,8 +24,11 @@ pub(crate) async fn use_everything(url: &str) {
     let (sales, orders) = (database.sales(), database.orders());
     let sale = shop::sale(&database, 3).await;
     let key = sale.key();
-    sales.opened(sale.id).await.unwrap();
-    sales.change(sale.id, SaleChange::Restock(2)).await.unwrap();
+    sales.opened(&sale.key()).await.unwrap();
+    sales
+        .change(sale.id, SaleChange::Restock(2), None)
+        .await
+        .unwrap();
     assert_eq!(sales.events(sale.id, 0).await.unwrap().len(), 1);
     let mut attempts = shop::attempts(&key, 4);
     orders.commit(&key, &attempts).await.unwrap();

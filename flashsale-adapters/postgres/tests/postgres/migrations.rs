@@ -31,7 +31,7 @@ async fn eight_processes_migrate_at_once() {
     }
     assert!(tasks.join_all().await.iter().all(Vec::is_empty));
     let sql = "SELECT count(*), count(DISTINCT version) FROM _sqlx_migrations WHERE success";
-    assert_eq!(shop::psql(&url, sql), "5|5");
+    assert_eq!(shop::psql(&url, sql), "6|6");
 }
 
 #[tokio::test(flavor = "multi_thread")]

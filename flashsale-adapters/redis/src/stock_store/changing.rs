@@ -19,15 +19,17 @@ impl Core {
         let keys = &state.keys;
         let keys_in_order = [keys.stock.as_str(), &keys.sale];
         let mut request = Request::script(keys.slot, &scripts::APPLY, &keys_in_order, 4);
-        let (letter, units) = match event.change {
+        let (letter, number) = match event.change {
             SaleChange::Pause => ("P", 0),
             SaleChange::Resume => ("O", 0),
             SaleChange::Close => ("X", 0),
-            SaleChange::Restock(units) => ("+", units),
+            SaleChange::Restock(units) => ("+", units.cast_signed()),
+            SaleChange::Withdraw(units) => ("-", units.cast_signed()),
+            SaleChange::Extend(end) => ("E", end.as_millis()),
         };
-        check_exact(units, "a stock has at most 2^52 units")?;
+        check_exact(number.unsigned_abs(), "a stock has at most 2^52 units")?;
         let command = request.command.arg(sale.id.get());
-        command.arg(event.version).arg(letter).arg(units);
+        command.arg(event.version).arg(letter).arg(number);
         let answer = self.work(&request, self.work_deadline()).await;
         self.sales.changed(sale.product);
         let answer = notation::texts(answer?)?;
@@ -38,6 +40,9 @@ impl Core {
             ["NOT_LOADED"] => Some(ApplyOutcome::NotLoaded),
             ["GAP", expected] => {
                 notation::parse(expected).map(|expected| ApplyOutcome::Gap { expected })
+            }
+            ["TOO_FEW", available] => {
+                notation::parse(available).map(|available| ApplyOutcome::TooFew { available })
             }
             _ => None,
         };

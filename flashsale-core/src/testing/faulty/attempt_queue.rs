@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Faults, Faulty};
 use crate::domain::Attempt;
 use crate::error::PortError;
-use crate::ports::{AttemptQueue, AttemptReader, Delivery, Published};
+use crate::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueueMark};
 
 #[async_trait]
 impl AttemptQueue for Faulty<dyn AttemptQueue> {
@@ -20,6 +20,19 @@ impl AttemptQueue for Faulty<dyn AttemptQueue> {
             inner: self.inner.subscribe(group).await?,
             faults: Arc::clone(&self.faults),
         }))
+    }
+
+    async fn mark(&self) -> Result<QueueMark, PortError> {
+        self.faults.around("mark", || self.inner.mark()).await
+    }
+
+    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError> {
+        let call = || self.inner.left(group, mark);
+        self.faults.around("left", call).await
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {
+        self.inner.decode(payload)
     }
 }
 

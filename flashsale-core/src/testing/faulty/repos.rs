@@ -60,13 +60,28 @@ impl SaleRepo for Faulty<dyn SaleRepo> {
         self.faults.around("create", call).await
     }
 
-    async fn opened(&self, sale: SaleId) -> Result<(), PortError> {
+    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
         let call = || self.inner.opened(sale);
         self.faults.around("opened", call).await
     }
 
-    async fn change(&self, sale: SaleId, change: SaleChange) -> Result<ChangeOutcome, PortError> {
-        let call = || self.inner.change(sale, change);
+    async fn recover(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        let call = || self.inner.recover(sale);
+        self.faults.around("recover", call).await
+    }
+
+    async fn seal(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        let call = || self.inner.seal(sale);
+        self.faults.around("seal", call).await
+    }
+
+    async fn change(
+        &self,
+        sale: SaleId,
+        change: SaleChange,
+        from: Option<u64>,
+    ) -> Result<ChangeOutcome, PortError> {
+        let call = || self.inner.change(sale, change, from);
         self.faults.around("change", call).await
     }
 

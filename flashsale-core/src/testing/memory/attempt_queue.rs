@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::{check_batch, lock};
 use crate::domain::Attempt;
 use crate::error::PortError;
-use crate::ports::{AttemptQueue, AttemptReader, Delivery, Published, Undecodable};
+use crate::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueueMark, Undecodable};
 
 /// An attempt queue of one partition: of a group's readers, the one that came first gets everything
 /// and the next takes over when it is dropped. Cloning shares the queue.
@@ -80,6 +80,23 @@ impl AttemptQueue for MemoryAttemptQueue {
             reader,
             position: None,
         }))
+    }
+
+    async fn mark(&self) -> Result<QueueMark, PortError> {
+        let end = i64::try_from(self.published()).expect("it is in memory");
+        Ok(QueueMark {
+            ends: vec![(0, end)],
+        })
+    }
+
+    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError> {
+        let done = i64::try_from(self.committed(group)).expect("it is in memory");
+        let left = mark.ends.iter().map(|(_, end)| end.saturating_sub(done));
+        Ok(left.filter_map(|left| u64::try_from(left).ok()).sum())
+    }
+
+    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
+        Err("not an attempt".to_owned())
     }
 }
 

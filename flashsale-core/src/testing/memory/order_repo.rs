@@ -54,6 +54,9 @@ impl MemoryOrderRepo {
             let ruling = rule(&mut row.books, attempt, id);
             if ruling.fresh {
                 next += 1;
+                if attempt.epoch == row.sale.epoch {
+                    row.sale.decided_seq = row.sale.decided_seq.max(attempt.seq);
+                }
                 decided.insert(attempt.id, id);
                 let order = Order {
                     id,

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use super::MemoryDatabase;
 use super::database::SaleRow;
 use crate::domain::{
-    Arbiter, Epoch, NewSale, NewSaleRefused, Phase, Sale, SaleChange, SaleId, StockEvent,
+    Arbiter, ChangeRefused, Epoch, NewSale, NewSaleRefused, Phase, Sale, SaleChange, SaleId,
+    SaleRef, StockEvent,
 };
 use crate::error::PortError;
 use crate::ports::{ChangeOutcome, CreateSaleOutcome, Revision, SaleRepo};
@@ -20,6 +21,18 @@ impl MemorySaleRepo {
     /// The sales of this database.
     pub fn new(database: MemoryDatabase) -> Self {
         Self { database }
+    }
+
+    /// Changes a sale if it is known, and tells those who wait if that was news.
+    fn note(&self, sale: &SaleRef, change: impl FnOnce(&mut SaleRow) -> bool) -> Option<Sale> {
+        let mut tables = self.database.tables();
+        let row = tables.sales.get_mut(&sale.id)?;
+        let news = change(row);
+        let sale = row.sale.clone();
+        if news {
+            tables.sales_changed();
+        }
+        Some(sale)
     }
 }
 
@@ -46,8 +59,12 @@ impl SaleRepo for MemorySaleRepo {
             window: new.window,
             phase: Phase::Scheduled,
             initial_stock: new.stock,
+            held: false,
             added_stock: 0,
+            withdrawn_stock: 0,
             epoch: Epoch::FIRST,
+            sealed: Epoch::FIRST,
+            decided_seq: 0,
             version: 1,
         };
         let row = SaleRow {
@@ -60,29 +77,64 @@ impl SaleRepo for MemorySaleRepo {
         Ok(CreateSaleOutcome::Created(sale))
     }
 
-    async fn opened(&self, sale: SaleId) -> Result<(), PortError> {
-        let mut tables = self.database.tables();
-        if let Some(row) = tables.sales.get_mut(&sale)
-            && row.sale.phase == Phase::Scheduled
-        {
-            row.sale.phase = Phase::Open;
-            tables.sales_changed();
-        }
+    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
+        self.note(sale, |row| row.sale.opened(sale.epoch));
         Ok(())
     }
 
-    async fn change(&self, sale: SaleId, change: SaleChange) -> Result<ChangeOutcome, PortError> {
+    async fn recover(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        Ok(self.note(sale, |row| row.sale.recover(sale.epoch)))
+    }
+
+    async fn seal(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        Ok(self.note(sale, |row| {
+            let news = row.sale.seal(sale.epoch);
+            row.books.seal(row.sale.sealed);
+            news
+        }))
+    }
+
+    async fn change(
+        &self,
+        sale: SaleId,
+        change: SaleChange,
+        from: Option<u64>,
+    ) -> Result<ChangeOutcome, PortError> {
         let mut tables = self.database.tables();
-        let Some(row) = tables.sales.get_mut(&sale) else {
+        let Some(row) = tables.sales.get(&sale) else {
             return Ok(ChangeOutcome::UnknownSale);
         };
-        let event = match row.sale.change(change) {
+        if from.is_some_and(|from| from != row.sale.version) {
+            return Ok(ChangeOutcome::Refused(ChangeRefused::Outdated));
+        }
+        let mut changed = row.sale.clone();
+        let event = match changed.change(change) {
             Ok(event) => event,
             Err(refused) => return Ok(ChangeOutcome::Refused(refused)),
         };
-        if let SaleChange::Restock(units) = change {
-            row.books.restock(units);
+        if let SaleChange::Extend(_) = change {
+            let sales = tables.sales.values().map(|row| &row.sale);
+            let mut others = sales.filter(|other| other.id != sale);
+            if let Some(clash) = others.find(|other| {
+                other.product.id == changed.product.id
+                    && other.phase != Phase::Closed
+                    && other.window.overlaps(changed.window)
+            }) {
+                let refused = ChangeRefused::Overlaps(clash.id);
+                return Ok(ChangeOutcome::Refused(refused));
+            }
         }
+        let row = tables.sales.get_mut(&sale).expect("it was found above");
+        match change {
+            SaleChange::Restock(units) => row.books.restock(units),
+            SaleChange::Withdraw(units) if !row.books.withdraw(units) => {
+                let most = row.books.remaining();
+                let refused = ChangeRefused::Withdrawal { most };
+                return Ok(ChangeOutcome::Refused(refused));
+            }
+            _ => {}
+        }
+        row.sale = changed;
         row.events.push(event);
         let sale = row.sale.clone();
         tables.sales_changed();

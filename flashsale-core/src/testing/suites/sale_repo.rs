@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{create_sale, fresh_place, race};
 use crate::domain::{
-    ChangeRefused, Epoch, NewSale, NewSaleRefused, Phase, Sale, SaleChange, SaleId, StockEvent,
-    UNITS_MAX, Window,
+    ChangeRefused, Epoch, NewSale, NewSaleRefused, Phase, Sale, SaleChange, SaleId, SaleRef,
+    StockEvent, UNITS_MAX, Window,
 };
 use crate::error::PortError;
 use crate::ports::{ChangeOutcome, CreateSaleOutcome, Revision, SaleRepo};
@@ -38,6 +38,13 @@ pub async fn sale_repo(fixture: &dyn Fixture<Arc<dyn SaleRepo>>) -> Report {
             a_change_of_an_unknown_sale_is_told,
             events_come_in_order_after_a_version,
             racing_changes_have_versions_without_gaps,
+            a_change_from_another_version_is_refused,
+            a_sale_is_held_before_it_is_opened,
+            units_are_withdrawn,
+            a_sale_is_extended_up_to_the_next_one,
+            a_recovery_begins_once_per_epoch,
+            a_recovered_sale_is_opened_when_it_is_sealed,
+            a_closed_sale_recovers_and_stays_closed,
             sales_are_listed_by_ascending_id,
             an_unknown_sale_is_not_found,
             the_first_changed_returns_at_once,
@@ -188,10 +195,10 @@ async fn a_sale_that_overlaps_is_refused(rigs: Rigs<'_>) -> Checked {
         let what = format!("hours {from} to {to}");
         ensure_eq!(what, why, NewSaleRefused::Overlaps(sale.id));
     }
-    repo.opened(sale.id).await?;
+    repo.opened(&sale.key()).await?;
     let why = refused(&repo, &new).await?;
     ensure_eq!("an open sale", why, NewSaleRefused::Overlaps(sale.id));
-    repo.change(sale.id, SaleChange::Pause).await?;
+    repo.change(sale.id, SaleChange::Pause, None).await?;
     let why = refused(&repo, &new).await?;
     ensure_eq!("a paused sale", why, NewSaleRefused::Overlaps(sale.id));
     Ok(Ran::Yes)
@@ -217,7 +224,7 @@ async fn a_closed_sale_does_not_overlap(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
     let new = fresh_new_sale(7);
     let first = create(&repo, &new).await?;
-    repo.change(first.id, SaleChange::Close).await?;
+    repo.change(first.id, SaleChange::Close, None).await?;
     let second = create(&repo, &new).await?;
     ensure_eq!("the product", second.product, first.product);
     Ok(Ran::Yes)
@@ -251,7 +258,7 @@ async fn of_overlapping_sales_created_at_the_same_time_one_is_stored(rigs: Rigs<
 async fn a_scheduled_sale_is_marked_as_open(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
     let sale = create_sale(&*repo, 7).await?;
-    repo.opened(sale.id).await?;
+    repo.opened(&sale.key()).await?;
     let opened = Sale {
         phase: Phase::Open,
         ..sale
@@ -262,13 +269,13 @@ async fn a_scheduled_sale_is_marked_as_open(rigs: Rigs<'_>) -> Checked {
 
 async fn any_other_sale_is_not_marked_as_open(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
-    repo.opened(fresh_sale().id).await?;
+    repo.opened(&fresh_sale()).await?;
     let sale = create_sale(&*repo, 7).await?;
-    repo.opened(sale.id).await?;
+    repo.opened(&sale.key()).await?;
     for change in [SaleChange::Pause, SaleChange::Close] {
-        repo.change(sale.id, change).await?;
+        repo.change(sale.id, change, None).await?;
         let before = found(&repo, sale.id).await?;
-        repo.opened(sale.id).await?;
+        repo.opened(&sale.key()).await?;
         ensure_eq!("the sale", found(&repo, sale.id).await?, before);
     }
     Ok(Ran::Yes)
@@ -277,7 +284,7 @@ async fn any_other_sale_is_not_marked_as_open(rigs: Rigs<'_>) -> Checked {
 async fn changes_are_made_by_the_rules_of_a_sale(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
     let mut model = create_sale(&*repo, 7).await?;
-    repo.opened(model.id).await?;
+    repo.opened(&model.key()).await?;
     model.phase = Phase::Open;
     let changes = [
         SaleChange::Pause,
@@ -290,7 +297,7 @@ async fn changes_are_made_by_the_rules_of_a_sale(rigs: Rigs<'_>) -> Checked {
         let event = model
             .change(change)
             .map_err(|e| Violation::new(e.to_string()))?;
-        let outcome = repo.change(model.id, change).await?;
+        let outcome = repo.change(model.id, change, None).await?;
         ensure_eq!(
             "the change",
             outcome,
@@ -303,10 +310,11 @@ async fn changes_are_made_by_the_rules_of_a_sale(rigs: Rigs<'_>) -> Checked {
 
 async fn a_refused_change_leaves_the_sale_as_it_is(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
-    let id = create_sale(&*repo, 7).await?.id;
+    let sale = create_sale(&*repo, 7).await?;
+    let id = sale.id;
     let scheduled = ChangeRefused::Phase(Phase::Scheduled);
-    ensure_refused(&repo, id, SaleChange::Pause, scheduled).await?;
-    repo.opened(id).await?;
+    ensure_refused(&repo, id, SaleChange::Resume, scheduled).await?;
+    repo.opened(&sale.key()).await?;
     let open = ChangeRefused::Phase(Phase::Open);
     ensure_refused(&repo, id, SaleChange::Resume, open).await?;
     let most = ChangeRefused::Units {
@@ -315,11 +323,18 @@ async fn a_refused_change_leaves_the_sale_as_it_is(rigs: Rigs<'_>) -> Checked {
     ensure_refused(&repo, id, SaleChange::Restock(0), most).await?;
     ensure_refused(&repo, id, SaleChange::Restock(UNITS_MAX - 6), most).await?;
     ensure_refused(&repo, id, SaleChange::Restock(u64::MAX), most).await?;
-    repo.change(id, SaleChange::Close).await?;
+    let most = ChangeRefused::Withdrawal { most: 7 };
+    ensure_refused(&repo, id, SaleChange::Withdraw(0), most).await?;
+    ensure_refused(&repo, id, SaleChange::Withdraw(8), most).await?;
+    let end = ChangeRefused::End(WINDOW.end);
+    ensure_refused(&repo, id, SaleChange::Extend(WINDOW.end), end).await?;
+    repo.change(id, SaleChange::Close, None).await?;
     for change in [
         SaleChange::Close,
         SaleChange::Resume,
         SaleChange::Restock(1),
+        SaleChange::Withdraw(1),
+        SaleChange::Extend(WINDOW.end.plus_ms(1)),
     ] {
         ensure_refused(&repo, id, change, ChangeRefused::Closed).await?;
     }
@@ -335,7 +350,7 @@ async fn ensure_refused(
     why: ChangeRefused,
 ) -> Result<(), Violation> {
     let before = found(repo, id).await?;
-    let outcome = repo.change(id, change).await?;
+    let outcome = repo.change(id, change, None).await?;
     ensure_eq!(format!("{change:?}"), outcome, ChangeOutcome::Refused(why));
     ensure_eq!("the sale", found(repo, id).await?, before);
     Ok(())
@@ -343,7 +358,9 @@ async fn ensure_refused(
 
 async fn a_change_of_an_unknown_sale_is_told(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
-    let outcome = repo.change(fresh_sale().id, SaleChange::Close).await?;
+    let outcome = repo
+        .change(fresh_sale().id, SaleChange::Close, None)
+        .await?;
     ensure_eq!("the outcome", outcome, ChangeOutcome::UnknownSale);
     Ok(Ran::Yes)
 }
@@ -354,7 +371,7 @@ async fn events_come_in_order_after_a_version(rigs: Rigs<'_>) -> Checked {
     let changes = [2, 3, 4, 5].map(SaleChange::Restock);
     let mut events = Vec::new();
     for (version, change) in (2..).zip(changes) {
-        repo.change(id, change).await?;
+        repo.change(id, change, None).await?;
         events.push(StockEvent { version, change });
     }
     for (after, from) in [(0, 0), (1, 0), (2, 1), (4, 3), (5, 4), (99, 4)] {
@@ -375,7 +392,7 @@ async fn racing_changes_have_versions_without_gaps(rigs: Rigs<'_>) -> Checked {
     let id = create_sale(&*repo, 7).await?.id;
     let tasks = (0..10).map(|_| {
         let repo = Arc::clone(&repo);
-        async move { repo.change(id, SaleChange::Restock(2)).await }
+        async move { repo.change(id, SaleChange::Restock(2), None).await }
     });
     for outcome in race(rigs, tasks).await? {
         ensure_matches!("a racing restock", outcome, ChangeOutcome::Changed(..));
@@ -393,6 +410,206 @@ async fn racing_changes_have_versions_without_gaps(rigs: Rigs<'_>) -> Checked {
         .map(|e| e.version)
         .collect();
     ensure_eq!("the versions", versions, (2..=11).collect::<Vec<_>>());
+    Ok(Ran::Yes)
+}
+
+async fn a_change_from_another_version_is_refused(rigs: Rigs<'_>) -> Checked {
+    let repo = open(rigs).await?;
+    let id = create_sale(&*repo, 7).await?.id;
+    let restock = SaleChange::Restock(1);
+    let outcome = repo.change(id, restock, Some(1)).await?;
+    ensure_matches!(
+        "from the version it is at",
+        outcome,
+        ChangeOutcome::Changed(..)
+    );
+    let outdated = ChangeOutcome::Refused(ChangeRefused::Outdated);
+    for version in [0, 1, 3] {
+        let outcome = repo.change(id, restock, Some(version)).await?;
+        ensure_eq!("from another version", outcome, outdated);
+    }
+    ensure_eq!("the version", found(&repo, id).await?.version, 2);
+    Ok(Ran::Yes)
+}
+
+async fn a_sale_is_held_before_it_is_opened(rigs: Rigs<'_>) -> Checked {
+    let repo = open(rigs).await?;
+    let sale = create_sale(&*repo, 7).await?;
+    repo.change(sale.id, SaleChange::Pause, None).await?;
+    let held = found(&repo, sale.id).await?;
+    ensure_eq!(
+        "phase and hold",
+        (held.phase, held.held),
+        (Phase::Scheduled, true)
+    );
+    repo.opened(&sale.key()).await?;
+    ensure_eq!(
+        "the phase",
+        found(&repo, sale.id).await?.phase,
+        Phase::Paused
+    );
+    repo.change(sale.id, SaleChange::Resume, None).await?;
+    let resumed = found(&repo, sale.id).await?;
+    ensure_eq!(
+        "phase and hold",
+        (resumed.phase, resumed.held),
+        (Phase::Open, false)
+    );
+    Ok(Ran::Yes)
+}
+
+async fn units_are_withdrawn(rigs: Rigs<'_>) -> Checked {
+    let repo = open(rigs).await?;
+    let id = create_sale(&*repo, 7).await?.id;
+    let outcome = repo.change(id, SaleChange::Withdraw(5), None).await?;
+    ensure_matches!("withdrawing", outcome, ChangeOutcome::Changed(..));
+    let sale = found(&repo, id).await?;
+    ensure_eq!(
+        "the stock",
+        (sale.withdrawn_stock, sale.total_stock()),
+        (5, 2)
+    );
+    let event = StockEvent {
+        version: 2,
+        change: SaleChange::Withdraw(5),
+    };
+    ensure_eq!("the events", repo.events(id, 0).await?, vec![event]);
+    let most = ChangeRefused::Withdrawal { most: 2 };
+    ensure_refused(&repo, id, SaleChange::Withdraw(3), most).await?;
+    repo.change(id, SaleChange::Withdraw(2), None).await?;
+    ensure_eq!("the stock", found(&repo, id).await?.total_stock(), 0);
+    Ok(Ran::Yes)
+}
+
+async fn a_sale_is_extended_up_to_the_next_one(rigs: Rigs<'_>) -> Checked {
+    let repo = open(rigs).await?;
+    let new = fresh_new_sale(7);
+    let id = create(&repo, &new).await?.id;
+    let next = create(&repo, &again(&new, 3, 4)).await?;
+    let until = |hours: i64| SaleChange::Extend(START.plus_ms(hours * HOUR_MS));
+    let outcome = repo.change(id, until(3), None).await?;
+    ensure_matches!("extending", outcome, ChangeOutcome::Changed(..));
+    let sale = found(&repo, id).await?;
+    ensure_eq!("the end", sale.window.end, next.window.start);
+    let too_far = SaleChange::Extend(next.window.start.plus_ms(1));
+    ensure_refused(&repo, id, too_far, ChangeRefused::Overlaps(next.id)).await?;
+    let event = StockEvent {
+        version: 2,
+        change: until(3),
+    };
+    ensure_eq!("the events", repo.events(id, 0).await?, vec![event]);
+    repo.change(next.id, SaleChange::Close, None).await?;
+    let outcome = repo.change(id, until(4), None).await?;
+    ensure_matches!("over a closed sale", outcome, ChangeOutcome::Changed(..));
+    let why = refused(&repo, &again(&new, 3, 4)).await?;
+    ensure_eq!(
+        "a sale in its new window",
+        why,
+        NewSaleRefused::Overlaps(id)
+    );
+    Ok(Ran::Yes)
+}
+
+/// A sale that is open, and its names.
+async fn opened(repo: &Rig) -> Result<SaleRef, Violation> {
+    let sale = create_sale(&**repo, 7).await?.key();
+    repo.opened(&sale).await?;
+    Ok(sale)
+}
+
+async fn a_recovery_begins_once_per_epoch(rigs: Rigs<'_>) -> Checked {
+    let repo = open(rigs).await?;
+    let scheduled = create_sale(&*repo, 7).await?.key();
+    let same = repo.recover(&scheduled).await?;
+    ensure_eq!(
+        "a scheduled sale",
+        same.map(|sale| sale.epoch),
+        Some(Epoch::FIRST)
+    );
+    let sale = opened(&repo).await?;
+    let begun = repo.recover(&sale).await?;
+    let Some(begun) = begun else {
+        return Err(Violation::new("a sale that is there must be found"));
+    };
+    let next = sale.epoch.next();
+    ensure_eq!(
+        "phase and epoch",
+        (begun.phase, begun.epoch),
+        (Phase::Recovering, next)
+    );
+    ensure_eq!("the seal", begun.sealed, sale.epoch);
+    ensure_eq!("the sale", found(&repo, sale.id).await?, begun);
+    for key in [sale, begun.key()] {
+        ensure_eq!("once more", repo.recover(&key).await?, Some(begun.clone()));
+    }
+    ensure_eq!("an unknown sale", repo.recover(&fresh_sale()).await?, None);
+    ensure_eq!("an unknown sale", repo.seal(&fresh_sale()).await?, None);
+    Ok(Ran::Yes)
+}
+
+async fn a_recovered_sale_is_opened_when_it_is_sealed(rigs: Rigs<'_>) -> Checked {
+    let repo = open(rigs).await?;
+    let sale = opened(&repo).await?;
+    repo.recover(&sale).await?;
+    let next = SaleRef {
+        epoch: sale.epoch.next(),
+        ..sale
+    };
+    repo.opened(&next).await?;
+    ensure_eq!(
+        "not sealed",
+        found(&repo, sale.id).await?.phase,
+        Phase::Recovering
+    );
+    repo.seal(&sale).await?;
+    ensure_eq!(
+        "the older seal",
+        found(&repo, sale.id).await?.sealed,
+        sale.epoch
+    );
+    let sealed = repo.seal(&next).await?;
+    ensure_eq!("the seal", sealed.map(|sale| sale.sealed), Some(next.epoch));
+    repo.opened(&sale).await?;
+    ensure_eq!(
+        "another epoch",
+        found(&repo, sale.id).await?.phase,
+        Phase::Recovering
+    );
+    repo.change(sale.id, SaleChange::Pause, None).await?;
+    repo.opened(&next).await?;
+    ensure_eq!(
+        "held meanwhile",
+        found(&repo, sale.id).await?.phase,
+        Phase::Paused
+    );
+    let again = repo.recover(&next).await?;
+    ensure_eq!(
+        "the next loss",
+        again.map(|sale| sale.epoch),
+        Some(next.epoch.next())
+    );
+    Ok(Ran::Yes)
+}
+
+async fn a_closed_sale_recovers_and_stays_closed(rigs: Rigs<'_>) -> Checked {
+    let repo = open(rigs).await?;
+    let sale = opened(&repo).await?;
+    repo.change(sale.id, SaleChange::Close, None).await?;
+    let begun = repo.recover(&sale).await?;
+    let begun = begun.map(|sale| (sale.phase, sale.epoch, sale.is_recovering()));
+    let next = SaleRef {
+        epoch: sale.epoch.next(),
+        ..sale
+    };
+    ensure_eq!("the sale", begun, Some((Phase::Closed, next.epoch, true)));
+    repo.seal(&next).await?;
+    repo.opened(&next).await?;
+    let sale = found(&repo, sale.id).await?;
+    ensure_eq!(
+        "the sale",
+        (sale.phase, sale.is_recovering()),
+        (Phase::Closed, false)
+    );
     Ok(Ran::Yes)
 }
 
@@ -454,7 +671,7 @@ async fn a_change_wakes_who_waits_for_it(rigs: Rigs<'_>) -> Checked {
     race(rigs, tasks.into_iter()).await?;
     let sale = create_sale(&*repo, 3).await?;
     let seen = repo.changed(Revision::default()).await?;
-    repo.change(sale.id, SaleChange::Close).await?;
+    repo.change(sale.id, SaleChange::Close, None).await?;
     ensure_moves(&repo, seen, "a change").await?;
     Ok(Ran::Yes)
 }
@@ -479,10 +696,13 @@ async fn sales_survive_a_reopen(rigs: Rigs<'_>) -> Checked {
     let place = fresh_place("sales");
     let repo = rigs.open(&place).await?;
     let new = fresh_new_sale(7);
-    let id = create(&repo, &new).await?.id;
-    repo.opened(id).await?;
-    repo.change(id, SaleChange::Restock(3)).await?;
-    repo.change(id, SaleChange::Pause).await?;
+    let created = create(&repo, &new).await?;
+    let id = created.id;
+    repo.opened(&created.key()).await?;
+    repo.change(id, SaleChange::Restock(3), None).await?;
+    repo.change(id, SaleChange::Withdraw(1), None).await?;
+    repo.recover(&created.key()).await?;
+    repo.change(id, SaleChange::Pause, None).await?;
     let (sale, events) = (found(&repo, id).await?, repo.events(id, 0).await?);
     drop(repo);
     let repo = rigs.open(&place).await?;

@@ -128,6 +128,8 @@ pub async fn stock_store(fixture: &dyn Fixture<StockStoreRig>) -> Report {
             changing::a_paused_sale_does_not_sell_until_it_is_resumed,
             changing::a_holder_is_told_so_while_the_sale_is_paused,
             changing::a_restock_adds_units,
+            changing::units_that_nobody_holds_are_withdrawn,
+            changing::an_extended_sale_sells_until_its_new_end,
             changing::a_closed_sale_has_ended,
             changing::each_version_is_applied_once,
             changing::a_missing_version_is_a_gap,

@@ -24,7 +24,7 @@ impl<'a> Bench<'a> {
         let place = fresh_place("orders");
         let rig = fixture.open(&place).await?;
         let sale = create_sale(&*rig.sales, stock).await?.key();
-        rig.sales.opened(sale.id).await?;
+        rig.sales.opened(&sale).await?;
         Ok(Self {
             fixture,
             place,
@@ -94,7 +94,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) async fn change(&self, change: SaleChange) -> Result<(), Violation> {
-        match self.rig.sales.change(self.sale.id, change).await? {
+        match self.rig.sales.change(self.sale.id, change, None).await? {
             ChangeOutcome::Changed(..) => Ok(()),
             refused @ (ChangeOutcome::Refused(_) | ChangeOutcome::UnknownSale) => {
                 Err(Violation::new(format!("a change is {refused:?}")))

@@ -55,7 +55,7 @@ impl<'a> Bench<'a> {
         let opened = bench.store.open(&bench.sale, &bench.snapshot()).await?;
         ensure_eq!("opening", opened, OpenOutcome::Opened);
         if let Some(sales) = &bench.rig.sales {
-            sales.opened(bench.sale.id).await?;
+            sales.opened(&bench.sale).await?;
         }
         Ok(bench)
     }
@@ -116,7 +116,7 @@ impl<'a> Bench<'a> {
     ) -> Result<ApplyOutcome, Violation> {
         let mut event = StockEvent { version, change };
         if let Some(sales) = &self.rig.sales {
-            match sales.change(self.sale.id, change).await? {
+            match sales.change(self.sale.id, change, None).await? {
                 ChangeOutcome::Changed(_, made) => event = made,
                 refused @ (ChangeOutcome::Refused(_) | ChangeOutcome::UnknownSale) => {
                     return Err(Violation::new(format!("the repository says {refused:?}")));

@@ -1,6 +1,7 @@
 use super::bench::Bench;
 use crate::domain::{ApplyOutcome, Phase, ReserveOutcome, SaleChange, StockEvent};
 use crate::testing::report::{Checked, Ran, ensure_eq, ensure_matches};
+use crate::testing::samples::WINDOW;
 use crate::testing::{Fixture, StockStoreRig};
 
 type Rigs<'a> = &'a dyn Fixture<StockStoreRig>;
@@ -49,6 +50,46 @@ pub(super) async fn a_restock_adds_units(rigs: Rigs<'_>) -> Checked {
     let levels = bench.levels().await?;
     let units = levels.available + levels.reserved + levels.sold;
     ensure_eq!("all units", units, 3);
+    Ok(Ran::Yes)
+}
+
+pub(super) async fn units_that_nobody_holds_are_withdrawn(rigs: Rigs<'_>) -> Checked {
+    let bench = Bench::open(rigs, 5).await?;
+    bench.win(1).await?;
+    let many = StockEvent {
+        version: 2,
+        change: SaleChange::Withdraw(5),
+    };
+    let refused = bench.store.apply(&bench.sale, &many).await?;
+    ensure_eq!("too many", refused, ApplyOutcome::TooFew { available: 4 });
+    let levels = bench.levels().await?;
+    ensure_eq!(
+        "units and version",
+        (levels.available, levels.version),
+        (4, 1)
+    );
+    let taken = bench.change(2, SaleChange::Withdraw(3)).await?;
+    ensure_eq!("the withdrawal", taken, ApplyOutcome::Applied);
+    let levels = bench.levels().await?;
+    ensure_eq!(
+        "units and version",
+        (levels.available, levels.version),
+        (1, 2)
+    );
+    bench.win(2).await?;
+    ensure_eq!("the rest", bench.buy(3).await?, ReserveOutcome::SoldOut);
+    Ok(Ran::Yes)
+}
+
+pub(super) async fn an_extended_sale_sells_until_its_new_end(rigs: Rigs<'_>) -> Checked {
+    let bench = Bench::open(rigs, 5).await?;
+    let end = WINDOW.end.plus_ms(1_000);
+    let extended = bench.change(2, SaleChange::Extend(end)).await?;
+    ensure_eq!("the extension", extended, ApplyOutcome::Applied);
+    bench.clock.set(end.plus_ms(-1));
+    bench.win(1).await?;
+    bench.clock.set(end);
+    ensure_eq!("at the new end", bench.buy(2).await?, ReserveOutcome::Ended);
     Ok(Ran::Yes)
 }
 

@@ -184,10 +184,15 @@ impl<'a> Run<'a> {
     }
 
     async fn apply(&mut self) -> Result<(), Violation> {
-        let change = match self.random.below(40) {
+        let change = match self.random.below(50) {
             0..12 => SaleChange::Pause,
             12..30 => SaleChange::Resume,
             30..39 => SaleChange::Restock(1 + self.random.below(2)),
+            39..45 => SaleChange::Withdraw(1 + self.random.below(2)),
+            45..49 => {
+                let later = self.random.below(1_000).cast_signed();
+                SaleChange::Extend(WINDOW.end.plus_ms(later))
+            }
             _ => SaleChange::Close,
         };
         // Mostly the next version, sometimes an old one or one too far.

@@ -1,0 +1,210 @@
+//! A stock store that loses a sale, and how the sale comes back.
+
+use std::sync::Arc;
+
+use flashsale_core::domain::{
+    Attempt, FailReason, OrderStatus, Phase, ReserveOutcome, Sale, SaleChange, StockSnapshot,
+};
+use flashsale_core::ports::Metric;
+use flashsale_core::services::{
+    AttemptOutcome, Durability, Readiness, Recovering, Recovery, Verdict,
+};
+use flashsale_core::testing::MemoryStockStore;
+
+use crate::shop::{Shop, user};
+
+/// A store that has lost everything.
+fn wipe(shop: &mut Shop) {
+    shop.stock = Arc::new(MemoryStockStore::new(shop.clock.clone()));
+}
+
+async fn now(shop: &Shop, sale: &Sale) -> Sale {
+    shop.sales.find(sale.id).await.unwrap().unwrap()
+}
+
+/// Steps until the sale sells again; at most ten.
+async fn recover(recovery: &Recovery, shop: &Shop, sale: &Sale) {
+    for _ in 0..10 {
+        shop.work().await;
+        let sale = now(shop, sale).await;
+        if recovery.step(&sale).await.unwrap() == Recovering::Done {
+            return;
+        }
+    }
+    panic!("the sale does not come back");
+}
+
+fn taken(outcome: &ReserveOutcome) -> Attempt {
+    match outcome {
+        ReserveOutcome::Reserved(attempt) => attempt.clone(),
+        other => panic!("must be reserved, is {other:?}"),
+    }
+}
+
+async fn books_balance(shop: &Shop, sale: &Sale) {
+    let account = shop.auditor().account(sale.id).await.unwrap().unwrap();
+    assert_eq!(account.verdict(), Verdict::Exact, "{account:?}");
+    let levels = account.levels.unwrap();
+    assert_eq!(
+        (levels.available, levels.reserved),
+        (account.totals.remaining, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_wiped_sale_is_rebuilt_from_its_orders_and_what_the_queue_has() {
+    let (mut shop, sale) = Shop::selling(5).await;
+    shop.accepted("ann", sale.id).await;
+    shop.work().await;
+    shop.accepted("bob", sale.id).await;
+    wipe(&mut shop);
+    let recovering = shop.attempt("eve", sale.id).await;
+    assert_eq!(recovering, AttemptOutcome::Recovering);
+    let service = shop.sale_service();
+    assert_eq!(service.prepare(&sale).await.unwrap(), Readiness::Lost);
+
+    let recovery = shop.recovery();
+    let step = recovery.step(&sale).await.unwrap();
+    assert_eq!(step, Recovering::Fenced);
+    let lost = now(&shop, &sale).await;
+    assert_eq!(lost.phase, Phase::Recovering);
+    let step = recovery.step(&lost).await.unwrap();
+    assert_eq!(step, Recovering::Draining { left: 1 });
+    shop.catalogue.refresh().await.unwrap();
+    let refused = shop.attempt("eve", sale.id).await;
+    assert_eq!(refused, AttemptOutcome::Recovering);
+
+    shop.work().await;
+    let step = recovery.step(&lost).await.unwrap();
+    assert_eq!(step, Recovering::Done);
+    assert_eq!(shop.recorder.get(Metric::Recovered), 1);
+    assert_eq!(now(&shop, &sale).await.phase, Phase::Open);
+    books_balance(&shop, &sale).await;
+    for name in ["ann", "bob"] {
+        let again = shop.attempt(name, sale.id).await;
+        let AttemptOutcome::Accepted(accepted) = again else {
+            panic!("{name}: {again:?}");
+        };
+        assert_eq!(accepted.status, OrderStatus::Success);
+    }
+    shop.accepted("eve", sale.id).await;
+    shop.work().await;
+    books_balance(&shop, &sale).await;
+    assert_eq!(recovery.step(&sale).await.unwrap(), Recovering::Done);
+    assert_eq!(now(&shop, &sale).await.epoch, lost.epoch);
+}
+
+#[tokio::test]
+async fn what_the_store_still_holds_becomes_orders() {
+    let (shop, sale) = Shop::selling(5).await;
+    let wish = shop.wish("ann");
+    shop.stock.reserve(&sale.key(), &[wish]).await.unwrap();
+    recover(&shop.recovery(), &shop, &sale).await;
+    let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
+    assert_eq!((totals.orders, totals.remaining), (1, 4));
+    books_balance(&shop, &sale).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_comes_after_the_seal_is_refused_and_its_user_may_try_again() {
+    let (mut shop, sale) = Shop::selling(1).await;
+    let wish = shop.wish("ann");
+    let reserved = shop.stock.reserve(&sale.key(), &[wish]).await.unwrap();
+    let attempt = taken(&reserved[0]);
+    wipe(&mut shop);
+    recover(&shop.recovery(), &shop, &sale).await;
+    shop.queue.publish(&[attempt]).await.unwrap();
+    shop.work().await;
+    let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
+    assert_eq!((totals.orders, totals.failed), (0, 1));
+    let standing = shop.service().standing(&user("ann"), sale.product.id).await;
+    assert_eq!(standing.unwrap().status, OrderStatus::Failed);
+    shop.accepted("ann", sale.id).await;
+    shop.work().await;
+    books_balance(&shop, &sale).await;
+}
+
+#[tokio::test]
+async fn a_store_behind_the_orders_has_lost_something() {
+    let (mut shop, sale) = Shop::selling(5).await;
+    let before = Arc::new(MemoryStockStore::new(shop.clock.clone()));
+    let key = sale.key();
+    let snapshot = StockSnapshot {
+        window: sale.window,
+        phase: Phase::Open,
+        version: 1,
+        remaining: 5,
+        buyers: Vec::new(),
+    };
+    shop.accepted("ann", sale.id).await;
+    shop.work().await;
+    shop.stock = before;
+    shop.stock.open(&key, &snapshot).await.unwrap();
+    let sale = now(&shop, &sale).await;
+    let readiness = shop.sale_service().prepare(&sale).await.unwrap();
+    assert_eq!(readiness, Readiness::Lost);
+    recover(&shop.recovery(), &shop, &sale).await;
+    books_balance(&shop, &sale).await;
+}
+
+#[tokio::test]
+async fn failed_results_are_there_again() {
+    let (mut shop, sale) = Shop::selling(1).await;
+    let wish = shop.wish("ann");
+    let reserved = shop.stock.reserve(&sale.key(), &[wish]).await.unwrap();
+    let attempt = taken(&reserved[0]);
+    let reason = FailReason::Cancelled;
+    let orders = shop.orders.clone();
+    orders
+        .release(&sale.key(), &[attempt], reason)
+        .await
+        .unwrap();
+    wipe(&mut shop);
+    recover(&shop.recovery(), &shop, &sale).await;
+    let standing = shop.service().standing(&user("ann"), sale.product.id).await;
+    assert_eq!(standing.unwrap().status, OrderStatus::Failed);
+}
+
+#[tokio::test]
+async fn a_sale_paused_while_it_is_rebuilt_stays_paused() {
+    let (mut shop, sale) = Shop::selling(5).await;
+    wipe(&mut shop);
+    let recovery = shop.recovery();
+    recovery.step(&sale).await.unwrap();
+    shop.change(sale.id, SaleChange::Pause).await;
+    recover(&recovery, &shop, &sale).await;
+    assert_eq!(shop.attempt("ann", sale.id).await, AttemptOutcome::Paused);
+    shop.change(sale.id, SaleChange::Resume).await;
+    shop.accepted("ann", sale.id).await;
+}
+
+#[tokio::test]
+async fn two_processes_may_rebuild_the_same_sale() {
+    let (mut shop, sale) = Shop::selling(5).await;
+    shop.accepted("ann", sale.id).await;
+    wipe(&mut shop);
+    let (one, two) = (shop.recovery(), shop.recovery());
+    one.step(&sale).await.unwrap();
+    two.step(&sale).await.unwrap();
+    let lost = now(&shop, &sale).await;
+    recover(&one, &shop, &sale).await;
+    shop.accepted("bob", sale.id).await;
+    assert_eq!(two.step(&lost).await.unwrap(), Recovering::Done);
+    shop.work().await;
+    books_balance(&shop, &sale).await;
+    assert_eq!(shop.recorder.get(Metric::Recovered), 1);
+}
+
+#[tokio::test]
+async fn a_change_that_only_the_store_has_is_told_apart() {
+    let (shop, sale) = Shop::selling(5).await;
+    let event = sale.clone().change(SaleChange::Withdraw(2)).unwrap();
+    shop.stock.apply(&sale.key(), &event).await.unwrap();
+    let readiness = shop.sale_service().prepare(&sale).await.unwrap();
+    assert_eq!(readiness, Readiness::Ahead);
+    recover(&shop.recovery(), &shop, &sale).await;
+    books_balance(&shop, &sale).await;
+    let durable = shop.attempt("ann", sale.id).await;
+    assert!(matches!(durable, AttemptOutcome::Accepted(accepted)
+        if accepted.durability == Durability::Logged));
+}
