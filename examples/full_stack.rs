@@ -13,7 +13,7 @@ use std::time::Duration;
 use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtTokenIssuer};
 use flashsale_core::domain::{NewSale, OrderStatus, UserId, Window};
 use flashsale_core::ports::Clock;
-use flashsale_core::services::{AcceptAfter, AttemptOutcome};
+use flashsale_core::services::{AcceptAfter, AttemptOutcome, OnPublishFailure};
 use flashsale_embedded::SystemClock;
 use flashsale_kafka::KafkaConfig;
 use flashsale_postgres::PostgresConfig;
@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         redis: RedisConfig::new(redis),
         kafka: KafkaConfig::new(brokers),
         accept_after: AcceptAfter::Logged,
+        on_publish_failure: OnPublishFailure::Complete,
     })?;
     engine.migrate().await?;
 

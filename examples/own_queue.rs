@@ -134,6 +134,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         queue: Arc::new(queue.clone()),
         orders: database.orders(),
         sales: database.sales(),
+        attempts: database.attempts(),
         dead_letters: database.dead_letters(),
         leadership: Arc::new(SoleProcess),
         clock: Arc::new(SystemClock),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtTokenIssuer};
 use flashsale_core::domain::{NewSale, Quantity, Reservation, Sale, Window};
 use flashsale_core::ports::{Clock, IdSource, StockStore, StockStoreExt, TokenIssuer};
-use flashsale_core::services::AcceptAfter;
+use flashsale_core::services::{AcceptAfter, OnPublishFailure};
 use flashsale_embedded::{SystemClock, UuidV7};
 use flashsale_kafka::KafkaConfig;
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
@@ -217,6 +217,7 @@ fn engine(database: &str, redis: &str, brokers: &str, accept_after: AcceptAfter)
         redis: RedisConfig::new(redis),
         kafka: KafkaConfig::new(brokers),
         accept_after,
+        on_publish_failure: OnPublishFailure::Complete,
     };
     Distributed::new(config).expect("a valid configuration")
 }

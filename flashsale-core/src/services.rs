@@ -9,6 +9,7 @@ mod auditor;
 mod auth;
 mod both;
 mod catalogue;
+mod dead_letters;
 mod engine;
 mod flash_sale;
 mod recovery;
@@ -19,15 +20,17 @@ mod settling;
 mod worker;
 
 pub use audit_trail::AuditTrail;
-pub use auditor::{Account, Auditor, Finding, Verdict};
+pub use auditor::{Account, Auditor, Finding, Story, Verdict};
 pub use auth::{
     AuthService, Field, LoginOutcome, LoginSuccess, RegisterOutcome, Registration,
     RegistrationInvalid,
 };
 pub use catalogue::Catalogue;
+pub use dead_letters::{DeadLetters, ReplayOutcome};
 pub use engine::{EnginePorts, EngineServices};
 pub use flash_sale::{
-    AcceptAfter, Acceptance, AttemptOutcome, Durability, FlashSalePorts, FlashSaleService, Standing,
+    AcceptAfter, Acceptance, AttemptOutcome, Durability, FlashSalePorts, FlashSaleService,
+    OnPublishFailure, Standing,
 };
 pub use recovery::{Recovering, Recovery};
 pub use relay::Relay;

@@ -6,6 +6,7 @@ mod database;
 mod demo;
 #[cfg(feature = "distributed")]
 mod distributed;
+mod dlq;
 mod embedded;
 mod failure;
 mod logging;
@@ -56,6 +57,9 @@ enum Command {
     /// Account for every unit of a sale: exits 0 exact, 1 drift that is being repaired,
     /// 2 violation, 3 not audited
     Audit(audit::AuditArgs),
+    /// Look at messages of the queue that could not be turned into orders
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -100,6 +104,7 @@ async fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::Sale(command) => sale::run(command).await?,
         Command::User(command) => user::run(command).await?,
         Command::Audit(args) => return audit::run(args).await,
+        Command::Dlq(command) => dlq::run(command).await?,
         Command::Openapi => print(&flashsale_server::openapi())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@
 //! there, and the [`ControlSocket`] takes it across: one line of JSON each way, on a socket beside
 //! the database file that only the owner of the file can open.
 
+mod accounts;
 mod address;
 mod client;
 mod operations;
@@ -15,6 +16,7 @@ pub(crate) use address::{ControlAddress, canonical};
 pub(crate) use client::{AskError, ask};
 pub(crate) use operations::Operations;
 pub(crate) use protocol::{
-    AuditReport, Change, NewSaleWish, NewUserWish, Reply, Request, SaleLine,
+    AuditReport, Change, LetterLine, NewSaleWish, NewUserWish, Reply, Request, SaleLine,
+    StoryReport,
 };
 pub(crate) use socket::ControlSocket;

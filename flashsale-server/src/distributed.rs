@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use flashsale_core::PortError;
 use flashsale_core::ports::{HealthCheck, PasswordHasher, TokenIssuer};
-use flashsale_core::services::{AcceptAfter, AuthService, EnginePorts};
+use flashsale_core::services::{AcceptAfter, AuthService, EnginePorts, OnPublishFailure};
 use flashsale_embedded::{SystemClock, UuidV7};
 use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
@@ -24,6 +24,7 @@ pub struct Distributed {
     stock: Arc<RedisStockStore>,
     queue: Arc<KafkaAttemptQueue>,
     accept_after: AcceptAfter,
+    on_publish_failure: OnPublishFailure,
 }
 
 /// Where the servers are.
@@ -37,6 +38,8 @@ pub struct DistributedConfig {
     pub kafka: KafkaConfig,
     /// When an attempt is accepted.
     pub accept_after: AcceptAfter,
+    /// What becomes of an attempt that the queue does not take.
+    pub on_publish_failure: OnPublishFailure,
 }
 
 /// Why a [`DistributedConfig`] cannot be used.
@@ -64,6 +67,7 @@ impl Distributed {
             stock: Arc::new(RedisStockStore::new(config.redis)?),
             queue: Arc::new(KafkaAttemptQueue::new(config.kafka)?),
             accept_after: config.accept_after,
+            on_publish_failure: config.on_publish_failure,
         })
     }
 
@@ -81,6 +85,7 @@ impl Distributed {
             queue: self.queue.clone(),
             orders: Arc::new(self.database.orders()),
             sales: Arc::new(self.database.sales()),
+            attempts: Arc::new(self.database.attempts()),
             dead_letters: Arc::new(self.database.dead_letters()),
             leadership: Arc::new(self.database.leadership()),
             clock: clock.clone(),
@@ -90,7 +95,8 @@ impl Distributed {
         let engine = ports
             .services()
             .accepting(self.accept_after)
-            .recording_refusals(Arc::new(self.database.attempts()));
+            .on_publish_failure(self.on_publish_failure)
+            .recording_refusals();
         let auth = AuthService {
             users: Arc::new(self.database.users()),
             hasher,

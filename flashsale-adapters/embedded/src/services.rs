@@ -14,6 +14,7 @@ impl EmbeddedEngine {
             queue: self.queue(),
             orders: self.orders(),
             sales: self.sales(),
+            attempts: self.attempts(),
             dead_letters: self.dead_letters(),
             leadership: Arc::new(SoleProcess),
             clock: self.clock(),

@@ -1,9 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::{Levels, Phase, Sale, SaleId, Totals};
+use crate::domain::{Hold, Levels, Order, Phase, Sale, SaleId, SaleResult, Totals, UserId};
 use crate::error::PortError;
-use crate::ports::{OrderRepo, SaleRepo, StockStore};
+use crate::ports::{
+    AttemptQueue, AttemptRecord, AttemptRepo, BATCH_MAX, OrderRepo, RecordedOutcome, SaleRepo,
+    StockStore, StockStoreExt,
+};
 
 use super::sales::is_followed;
 
@@ -16,6 +19,12 @@ pub struct Auditor {
     pub orders: Arc<dyn OrderRepo>,
     /// Knows what is still to be had.
     pub stock: Arc<dyn StockStore>,
+    /// Knows what the workers have still to do.
+    pub queue: Arc<dyn AttemptQueue>,
+    /// Knows who was refused.
+    pub attempts: Arc<dyn AttemptRepo>,
+    /// The readers of the queue that turn attempts into orders.
+    pub group: String,
 }
 
 /// A sale's account.
@@ -27,8 +36,26 @@ pub struct Account {
     pub totals: Totals,
     /// What the stock store says; nothing if it does not have the sale.
     pub levels: Option<Levels>,
+    /// Items of the queue that the workers have not done yet, of all sales; nothing if the queue
+    /// does not say.
+    pub queued: Option<u64>,
     /// What does not add up.
     pub findings: Vec<Finding>,
+}
+
+/// What one user tried in a sale, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Story {
+    /// The sale.
+    pub sale: Sale,
+    /// What the user tried, as far as the audit trail tells, the oldest first.
+    pub records: Vec<AttemptRecord>,
+    /// What was decided about the attempts, the oldest first.
+    pub orders: Vec<Order>,
+    /// What the stock store holds for the user.
+    pub hold: Option<Hold>,
+    /// What the user reads as the result.
+    pub result: Option<SaleResult>,
 }
 
 /// Whether an account adds up.
@@ -166,13 +193,58 @@ impl Auditor {
                 sale,
                 totals,
                 levels: after,
+                queued: None,
                 findings,
             });
             if settled {
                 break;
             }
         }
+        if let Some(account) = &mut last {
+            account.queued = self.queued().await.ok();
+        }
         Ok(last)
+    }
+
+    async fn queued(&self) -> Result<u64, PortError> {
+        let end = self.queue.mark().await?;
+        self.queue.left(&self.group, &end).await
+    }
+
+    /// What a user tried in a sale, from all stores; nothing for an unknown sale. Of the audit trail
+    /// the newest [`BATCH_MAX`] lines.
+    ///
+    /// # Errors
+    /// The first port that fails.
+    pub async fn story(&self, id: SaleId, user: &UserId) -> Result<Option<Story>, PortError> {
+        let Some(sale) = self.sales.find(id).await? else {
+            return Ok(None);
+        };
+        let hold = self.stock.hold(&sale.key(), user).await?;
+        let result = self.stock.result(sale.product.id, user).await?;
+        let result = result.filter(|result| result.sale == id);
+        let mut records = self.attempts.history(id, user, BATCH_MAX).await?;
+        records.reverse();
+        let accepted = records.iter().filter_map(|record| match record.outcome {
+            RecordedOutcome::Accepted(attempt) => Some(attempt),
+            _ => None,
+        });
+        let mut attempts: Vec<_> = accepted.collect();
+        attempts.extend(hold.iter().map(|hold| hold.attempt));
+        attempts.sort_unstable();
+        attempts.dedup();
+        let mut orders = Vec::new();
+        for attempts in attempts.chunks(BATCH_MAX) {
+            orders.extend(self.orders.find(attempts).await?.into_iter().flatten());
+        }
+        orders.sort_by_key(|order| (order.reserved_at, order.id));
+        Ok(Some(Story {
+            sale,
+            records,
+            orders,
+            hold,
+            result,
+        }))
     }
 }
 

@@ -7,8 +7,8 @@ use crate::ports::{
 };
 
 use super::{
-    AcceptAfter, AuditTrail, Auditor, Catalogue, FlashSalePorts, FlashSaleService, Recovery, Relay,
-    Repair, RepairLimits, SaleService, Worker, WorkerPorts,
+    AcceptAfter, AuditTrail, Auditor, Catalogue, DeadLetters, FlashSalePorts, FlashSaleService,
+    OnPublishFailure, Recovery, Relay, Repair, RepairLimits, SaleService, Worker, WorkerPorts,
 };
 
 /// The adapters that an engine is made of.
@@ -22,6 +22,8 @@ pub struct EnginePorts {
     pub orders: Arc<dyn OrderRepo>,
     /// Keeps the sales.
     pub sales: Arc<dyn SaleRepo>,
+    /// Keeps the audit trail.
+    pub attempts: Arc<dyn AttemptRepo>,
     /// Keeps what came out of the queue and is no attempt.
     pub dead_letters: Arc<dyn DeadLetterRepo>,
     /// Chooses which process looks after a sale.
@@ -54,11 +56,13 @@ pub struct EngineServices {
     pub recovery: Recovery,
     /// Chooses which process repairs and recovers a sale.
     pub leadership: Arc<dyn Leadership>,
-    /// Keeps what came out of the queue and is no attempt.
-    pub dead_letters: Arc<dyn DeadLetterRepo>,
+    /// Looks after what came out of the queue and is no attempt.
+    pub dead_letters: DeadLetters,
     /// What is done after the answer, if the engine was told what to [accept](Self::accepting)
     /// attempts after.
     pub relay: Relay,
+    /// Keeps the audit trail.
+    pub attempts: Arc<dyn AttemptRepo>,
     /// Takes refusals to the audit trail, if the engine keeps them.
     pub audit_trail: Option<Arc<AuditTrail>>,
 }
@@ -72,6 +76,7 @@ impl EnginePorts {
             queue,
             orders,
             sales,
+            attempts,
             dead_letters,
             leadership,
             clock,
@@ -85,6 +90,14 @@ impl EnginePorts {
             stock: Arc::clone(&stock),
             catalogue: Arc::clone(&catalogue),
             clock: Arc::clone(&clock),
+        };
+        let repair = Repair {
+            stock: Arc::clone(&stock),
+            queue: Arc::clone(&queue),
+            orders: Arc::clone(&orders),
+            clock: Arc::clone(&clock),
+            recorder: Arc::clone(&recorder),
+            limits: RepairLimits::default(),
         };
         let recovery = Recovery::new(
             sale_service.clone(),
@@ -110,23 +123,24 @@ impl EnginePorts {
                 sales,
                 orders: Arc::clone(&orders),
                 stock: Arc::clone(&stock),
+                queue: Arc::clone(&queue),
+                attempts: Arc::clone(&attempts),
+                group: EngineServices::WORKERS.to_owned(),
             },
+            attempts,
             worker: Worker::new(WorkerPorts {
                 catalogue: Arc::clone(&catalogue),
                 orders: Arc::clone(&orders),
-                stock: Arc::clone(&stock),
-                dead_letters: Arc::clone(&dead_letters),
-                recorder: Arc::clone(&recorder),
-            }),
-            dead_letters,
-            repair: Repair {
                 stock,
-                queue,
-                orders,
-                clock,
+                dead_letters: Arc::clone(&dead_letters),
                 recorder,
-                limits: RepairLimits::default(),
+            }),
+            dead_letters: DeadLetters {
+                repo: dead_letters,
+                queue,
+                repair: repair.clone(),
             },
+            repair,
             catalogue,
         }
     }
@@ -144,12 +158,25 @@ impl EngineServices {
         self
     }
 
-    /// The same services, but refusals go to this audit trail. Somebody has to run
+    /// The same services, but what the queue does not confirm in time is dealt with like this.
+    ///
+    /// [`Release`](OnPublishFailure::Release) goes with [`AcceptAfter::Logged`] only: after
+    /// [`AcceptAfter::Reserved`] the buyer has been answered.
+    #[must_use]
+    pub fn on_publish_failure(mut self, what: OnPublishFailure) -> Self {
+        if what == OnPublishFailure::Release {
+            self.flash_sale = self.flash_sale.releasing(Arc::clone(&self.repair.orders));
+            self.repair.limits.release_after_ms = Some(RepairLimits::RELEASE_AFTER_MS);
+        }
+        self
+    }
+
+    /// The same services, but refusals go to the audit trail too. Somebody has to run
     /// [`audit_trail`](Self::audit_trail).
     #[must_use]
-    pub fn recording_refusals(mut self, trail: Arc<dyn AttemptRepo>) -> Self {
+    pub fn recording_refusals(mut self) -> Self {
         let recorder = Arc::clone(&self.repair.recorder);
-        let trail = Arc::new(AuditTrail::new(trail, recorder));
+        let trail = Arc::new(AuditTrail::new(Arc::clone(&self.attempts), recorder));
         self.flash_sale = self.flash_sale.with_audit_trail(Arc::clone(&trail));
         self.audit_trail = Some(trail);
         self

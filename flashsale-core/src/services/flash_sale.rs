@@ -1,16 +1,16 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Attempt, AttemptId, Decision, Hold, HoldState, OrderStatus, Phase, ProductId, Quantity,
-    Reservation, ReserveOutcome, Sale, SaleId, SaleStatus, Timestamp, UserId,
+    Attempt, AttemptId, Decision, FailReason, Hold, HoldState, OrderStatus, Phase, ProductId,
+    Quantity, Reservation, ReserveOutcome, Sale, SaleId, SaleStatus, Timestamp, UserId,
 };
 use crate::error::{ErrorKind, PortError};
 use crate::ports::{
-    AttemptQueue, AttemptRecord, Clock, IdSource, Metric, Published, RecordedOutcome, Recorder,
-    StockStore, StockStoreExt,
+    AttemptQueue, AttemptRecord, Clock, IdSource, Metric, OrderRepo, Published, RecordedOutcome,
+    Recorder, StockStore, StockStoreExt,
 };
 
-use super::{AuditTrail, Catalogue, Relay};
+use super::{AuditTrail, Catalogue, Relay, settling};
 
 /// Serves buyers: takes their attempts and tells them how things stand.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct FlashSaleService {
     ports: FlashSalePorts,
     /// What is done after the answer; without it, it is done before.
     behind: Option<(AcceptAfter, Relay)>,
+    /// Fails attempts that the queue does not take; without it they are kept.
+    releases: Option<Arc<dyn OrderRepo>>,
     trail: Option<Arc<AuditTrail>>,
 }
 
@@ -31,6 +33,17 @@ pub enum AcceptAfter {
     /// As soon as the stock store has it; a [`Relay`] takes it to the queue. Faster, and rests on
     /// the durability of the stock store.
     Reserved,
+}
+
+/// What becomes of an attempt that the queue does not confirm in the time that its adapter waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnPublishFailure {
+    /// The buyer keeps the place: the attempt is accepted, published again, and decided in any case.
+    #[default]
+    Complete,
+    /// The attempt fails, its units come back, and the buyer is asked to try again. If the order
+    /// repository is away too, that happens later, by [`Repair`](super::Repair).
+    Release,
 }
 
 /// What a [`FlashSaleService`] works with.
@@ -66,7 +79,8 @@ pub enum AttemptOutcome {
     Ended,
     /// The shop has paused the sale.
     Paused,
-    /// The sale is being made ready or its stock rebuilt; ask again in a second or two.
+    /// The sale is being made ready or its stock rebuilt, or the attempt was
+    /// [released](OnPublishFailure::Release); ask again in a second or two.
     Recovering,
     /// There is no such sale.
     UnknownSale,
@@ -111,6 +125,7 @@ impl FlashSaleService {
         Self {
             ports,
             behind: None,
+            releases: None,
             trail: None,
         }
     }
@@ -120,6 +135,14 @@ impl FlashSaleService {
     #[must_use]
     pub fn accepting(mut self, after: AcceptAfter, relay: Relay) -> Self {
         self.behind = Some((after, relay));
+        self
+    }
+
+    /// The same service, but it [releases](OnPublishFailure::Release) what the queue does not take,
+    /// by failing it in this repository.
+    #[must_use]
+    pub fn releasing(mut self, orders: Arc<dyn OrderRepo>) -> Self {
+        self.releases = Some(orders);
         self
     }
 
@@ -177,8 +200,16 @@ impl FlashSaleService {
         let (metric, answer) = match outcome {
             ReserveOutcome::Reserved(attempt) => {
                 let durability = self.publish(sale, &attempt).await;
-                let accepted = acceptance(sale, attempt.id, OrderStatus::Pending, durability);
-                (Metric::Accepted, accepted)
+                match (durability, &self.releases) {
+                    (Durability::Reserved, Some(orders)) => {
+                        self.release(&**orders, sale, &attempt).await
+                    }
+                    _ => {
+                        let pending = OrderStatus::Pending;
+                        let accepted = acceptance(sale, attempt.id, pending, durability);
+                        (Metric::Accepted, accepted)
+                    }
+                }
             }
             ReserveOutcome::Sold(attempt, _) => {
                 let logged = Durability::Logged;
@@ -237,6 +268,35 @@ impl FlashSaleService {
                 Durability::Logged
             }
             Ok(_) | Err(_) => Durability::Reserved,
+        }
+    }
+
+    /// Fails an attempt that the queue did not take, and gives its units back. Others may have
+    /// decided about it by now; then that counts.
+    async fn release(
+        &self,
+        orders: &dyn OrderRepo,
+        sale: &Sale,
+        attempt: &Attempt,
+    ) -> (Metric, AttemptOutcome) {
+        let (key, attempts) = (sale.key(), std::slice::from_ref(attempt));
+        let unavailable = (Metric::Unavailable, AttemptOutcome::Recovering);
+        let cancelled = orders.release(&key, attempts, FailReason::Cancelled).await;
+        let Ok(decisions) = cancelled else {
+            return unavailable;
+        };
+        let FlashSalePorts {
+            stock, recorder, ..
+        } = &self.ports;
+        // If this fails, repair does it.
+        let _ = settling::settle(&**stock, &**recorder, &key, attempts, &decisions).await;
+        match decisions[..] {
+            [Decision::Success(_)] => {
+                let (success, logged) = (OrderStatus::Success, Durability::Logged);
+                let accepted = acceptance(sale, attempt.id, success, logged);
+                (Metric::Accepted, accepted)
+            }
+            _ => unavailable,
         }
     }
 

@@ -1,8 +1,11 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::domain::{Attempt, SaleRef};
+use crate::domain::{Attempt, Decision, FailReason, SaleRef, Timestamp};
 use crate::error::PortError;
-use crate::ports::{AttemptQueue, Clock, Metric, OrderRepo, Published, Recorder, StockStore};
+use crate::ports::{
+    AttemptQueue, BATCH_MAX, Clock, Metric, OrderRepo, Published, Recorder, StockStore,
+};
 
 use super::settling;
 
@@ -33,6 +36,16 @@ pub struct RepairLimits {
     pub complete_after_ms: u32,
     /// How many attempts one step takes on. Default 512.
     pub batch: usize,
+    /// If given, what the queue does not have is neither published nor decided as if it had been,
+    /// but fails after this time, and its units come back; see
+    /// [`OnPublishFailure::Release`](super::OnPublishFailure). Default none.
+    pub release_after_ms: Option<u32>,
+}
+
+impl RepairLimits {
+    /// The time after which what the queue does not have fails, where that is wanted: 120,000 ms.
+    /// By then a worker has decided about everything of which only the news was lost.
+    pub const RELEASE_AFTER_MS: u32 = 120_000;
 }
 
 impl Default for RepairLimits {
@@ -41,6 +54,7 @@ impl Default for RepairLimits {
             republish_after_ms: 2_000,
             complete_after_ms: 10_000,
             batch: 512,
+            release_after_ms: None,
         }
     }
 }
@@ -52,6 +66,8 @@ pub struct Repaired {
     pub republished: usize,
     /// Attempts decided without the queue.
     pub completed: usize,
+    /// Attempts that failed because the queue never had them.
+    pub released: usize,
 }
 
 impl Repair {
@@ -65,7 +81,11 @@ impl Repair {
             republish_after_ms,
             complete_after_ms,
             batch,
+            release_after_ms,
         } = self.limits;
+        if let Some(after) = release_after_ms {
+            return self.step_releasing(sale, now, after).await;
+        }
         // First what needs no order repository: that may be the one that is away.
         let unlogged = now.plus_ms(-i64::from(republish_after_ms));
         let unlogged = self.stock.unlogged(sale, unlogged, batch).await?;
@@ -77,16 +97,65 @@ impl Repair {
         Ok(Repaired {
             republished: republished?,
             completed: overdue.len(),
+            released: 0,
+        })
+    }
+
+    /// The same where what the queue does not have is released.
+    async fn step_releasing(
+        &self,
+        sale: &SaleRef,
+        now: Timestamp,
+        release_after_ms: u32,
+    ) -> Result<Repaired, PortError> {
+        let RepairLimits {
+            complete_after_ms,
+            batch,
+            ..
+        } = self.limits;
+        let before = now.plus_ms(-i64::from(release_after_ms));
+        let unlogged = self.stock.unlogged(sale, before, batch).await?;
+        if !unlogged.is_empty() {
+            let reason = FailReason::Cancelled;
+            let decisions = self.orders.release(sale, &unlogged, reason).await?;
+            self.settle(sale, &unlogged, &decisions).await?;
+        }
+        let before = now.plus_ms(-i64::from(complete_after_ms));
+        let mut overdue = self.stock.overdue(sale, before, batch).await?;
+        if !overdue.is_empty() {
+            let kept = self.stock.unlogged(sale, before, BATCH_MAX).await?;
+            let kept: HashSet<_> = kept.iter().map(|attempt| attempt.id).collect();
+            overdue.retain(|attempt| !kept.contains(&attempt.id));
+        }
+        self.complete(sale, &overdue).await?;
+        Ok(Repaired {
+            republished: 0,
+            completed: overdue.len(),
+            released: unlogged.len(),
         })
     }
 
     /// Decides attempts without the queue.
-    async fn complete(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<(), PortError> {
+    pub(super) async fn complete(
+        &self,
+        sale: &SaleRef,
+        attempts: &[Attempt],
+    ) -> Result<Vec<Decision>, PortError> {
         if attempts.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let decisions = self.orders.commit(sale, attempts).await?;
-        settling::settle(&*self.stock, &*self.recorder, sale, attempts, &decisions).await
+        self.settle(sale, attempts, &decisions).await?;
+        Ok(decisions)
+    }
+
+    async fn settle(
+        &self,
+        sale: &SaleRef,
+        attempts: &[Attempt],
+        decisions: &[Decision],
+    ) -> Result<(), PortError> {
+        settling::settle(&*self.stock, &*self.recorder, sale, attempts, decisions).await
     }
 
     /// Hands attempts to the queue and returns how many it has now.

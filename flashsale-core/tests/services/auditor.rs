@@ -9,7 +9,7 @@ use flashsale_core::domain::{
 use flashsale_core::ports::{CreateSaleOutcome, OrderRepo};
 use flashsale_core::services::{Finding, Verdict};
 
-use crate::shop::{Shop, WINDOW, lamps};
+use crate::shop::{Shop, WINDOW, lamps, user};
 
 async fn findings(shop: &Shop, sale: SaleId) -> (Verdict, Vec<Finding>) {
     let account = shop.auditor().account(sale).await.unwrap().unwrap();
@@ -222,4 +222,24 @@ async fn books_that_do_not_balance_are_a_violation() {
         assert!(findings.contains(&finding), "{findings:?}");
         assert!(!finding.to_string().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_user_s_story_is_told_from_all_stores() {
+    let (shop, sale) = Shop::selling(1).await;
+    let auditor = shop.auditor();
+    let story = async |name: &str| auditor.story(sale.id, &user(name)).await.unwrap().unwrap();
+    let accepted = shop.accepted("ann", sale.id).await;
+    let pending = story("ann").await;
+    assert_eq!(pending.hold.unwrap().attempt, accepted.attempt);
+    assert!(pending.orders.is_empty() && pending.result.is_none());
+    shop.work().await;
+    let bought = story("ann").await;
+    assert_eq!(bought.orders.len(), 1);
+    assert_eq!(bought.orders[0].attempt, accepted.attempt);
+    assert!(bought.result.is_some());
+    let stranger = story("bob").await;
+    assert_eq!((stranger.hold, stranger.result), (None, None));
+    let unknown = SaleId::new(99).unwrap();
+    assert_eq!(auditor.story(unknown, &user("ann")).await.unwrap(), None);
 }

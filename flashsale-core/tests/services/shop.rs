@@ -13,7 +13,7 @@ use flashsale_core::services::{
     FlashSaleService, Recovery, Repair, RepairLimits, SaleService, SaleView, Worker, WorkerPorts,
 };
 use flashsale_core::testing::{
-    FaultRates, Faults, Faulty, ManualClock, MemoryAttemptQueue, MemoryDatabase,
+    FaultRates, Faults, Faulty, ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase,
     MemoryDeadLetterRepo, MemoryOrderRepo, MemoryRecorder, MemorySaleRepo, MemoryStockStore,
     SequentialIds,
 };
@@ -136,6 +136,9 @@ impl Shop {
             sales: self.sales.clone(),
             orders: self.orders.clone(),
             stock: self.stock.clone(),
+            queue: self.queue.clone(),
+            attempts: Arc::new(MemoryAttemptRepo::new(self.database.clone())),
+            group: "workers".to_owned(),
         }
     }
 

@@ -3,9 +3,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::database::Needs;
 use super::sale::one_line;
 use super::{CommonArgs, Failure, database, logging, print, print_json};
-use crate::control::{AuditReport, Reply, Request};
+#[cfg(feature = "distributed")]
+use crate::config::QueueArgs;
+use crate::control::{AuditReport, Reply, Request, StoryReport};
 
 /// `audit SALE`
 #[derive(Debug, Args)]
@@ -14,9 +17,22 @@ pub(super) struct AuditArgs {
     #[arg(value_name = "SALE", value_parser = clap::value_parser!(i64).range(1..))]
     sale: i64,
 
+    /// Tell what one user tried, from the request to the order, instead
+    #[arg(long, value_name = "USER", conflicts_with = "repair")]
+    user: Option<String>,
+
+    /// First bring in line what can be: decide attempts that are overdue, and rebuild a stock that
+    /// differs from the orders while nothing is in flight
+    #[arg(long)]
+    repair: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    #[cfg(feature = "distributed")]
+    #[command(flatten)]
+    queue: QueueArgs,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -29,9 +45,26 @@ const NOT_AUDITED: u8 = 3;
 pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, Failure> {
     let store = args.common.store.validate()?;
     logging::start(args.common.log.validate()?, "warn");
-    let request = Request::Audit { sale: args.sale };
-    let report = match database::perform(&store, None, request).await {
+    let needs = Needs {
+        password: None,
+        #[cfg(feature = "distributed")]
+        queue: args.queue.validate_if_given()?,
+    };
+    let (sale, repair) = (args.sale, args.repair);
+    let request = match args.user {
+        Some(user) => Request::Story { sale, user },
+        None => Request::Audit { sale, repair },
+    };
+    let report = match database::perform(&store, needs, request).await {
         Ok(Reply::Audit(report)) => report,
+        Ok(Reply::Story(story)) => {
+            if args.json {
+                print_json(&story)?;
+            } else {
+                print(&told(&story))?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         Ok(other) => {
             database::refused(other).report();
             return Ok(ExitCode::from(NOT_AUDITED));
@@ -70,6 +103,11 @@ fn table(report: &AuditReport) -> String {
         row("units sold, as the stock store shows buyers", store.sold);
         row("units held for attempts being decided", store.reserved);
         row("units still to be had", store.available);
+        row("attempts that are not decided", store.undecided);
+        row("of those, not yet in the queue", store.unlogged);
+    }
+    if let Some(queued) = report.queued {
+        row("items in the queue to be worked on, all sales", queued);
     }
     row("successful orders", report.orders);
     row("failed attempts", report.failed);
@@ -83,5 +121,26 @@ fn table(report: &AuditReport) -> String {
     for finding in &report.findings {
         let _ = writeln!(text, "  - {finding}");
     }
+    text
+}
+
+fn told(story: &StoryReport) -> String {
+    let sale = &story.sale;
+    let name = one_line(&sale.product_name);
+    let mut text = format!("Sale {}: {name}, user {}\n\n", sale.id, story.user_id);
+    for event in &story.events {
+        let _ = write!(text, "  {}  {}", event.at, event.what);
+        if let Some(order) = event.order_id {
+            let _ = write!(text, ", order {order}");
+        }
+        if let Some(attempt) = &event.attempt_id {
+            let _ = write!(text, " (attempt {attempt})");
+        }
+        text.push('\n');
+    }
+    if !story.events.is_empty() {
+        text.push('\n');
+    }
+    let _ = writeln!(text, "{}: {}", story.status, story.standing);
     text
 }

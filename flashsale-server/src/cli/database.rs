@@ -10,19 +10,31 @@ use flashsale_core::{ErrorKind, PortError};
 #[cfg(feature = "distributed")]
 use super::distributed;
 use super::{Failure, embedded};
+#[cfg(feature = "distributed")]
+use crate::config::QueueConfig;
 use crate::config::{PasswordConfig, StoreConfig};
 use crate::control::{Reply, Request};
+
+/// What a command needs beside the stores.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    /// To hash a password.
+    pub(super) password: Option<PasswordConfig>,
+    /// To ask the queue of the distributed engine, if it is given.
+    #[cfg(feature = "distributed")]
+    pub(super) queue: Option<QueueConfig>,
+}
 
 /// Carries a request out.
 pub(super) async fn perform(
     store: &StoreConfig,
-    password: Option<PasswordConfig>,
+    needs: Needs,
     request: Request,
 ) -> Result<Reply, Failure> {
     match store {
-        StoreConfig::File(file) => embedded::perform(file, password, request).await,
+        StoreConfig::File(file) => embedded::perform(file, needs.password, request).await,
         #[cfg(feature = "distributed")]
-        StoreConfig::Servers(servers) => distributed::perform(servers, password, request).await,
+        StoreConfig::Servers(servers) => distributed::perform(servers, needs, request).await,
     }
 }
 
@@ -30,11 +42,9 @@ pub(super) async fn perform(
 pub(super) fn refused(reply: Reply) -> Failure {
     match reply {
         Reply::Refused(why) | Reply::Failed(why) => Failure::failed(why),
-        Reply::Pong | Reply::Sale(_) | Reply::Sales(_) | Reply::User(_) | Reply::Audit(_) => {
-            Failure::failed(
-                "the server has answered something else; use the program of its version",
-            )
-        }
+        _ => Failure::failed(
+            "the server has answered something else; use the program of its version",
+        ),
     }
 }
 

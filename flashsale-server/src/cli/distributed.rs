@@ -9,7 +9,7 @@ use flashsale_core::ports::{
 use flashsale_core::services::{AuthService, EnginePorts};
 use flashsale_core::{ErrorKind, PortError};
 use flashsale_embedded::{SystemClock, UuidV7};
-use flashsale_kafka::KafkaConfig;
+use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 use flashsale_server::{
@@ -17,6 +17,7 @@ use flashsale_server::{
 };
 use tokio::time::{Instant, sleep};
 
+use super::database::Needs;
 use super::server::{Server, Startup, tokens};
 use super::{Failure, database};
 use crate::config::{PasswordConfig, QueueConfig, ServersConfig, TokenConfig};
@@ -30,6 +31,28 @@ const REMIND: Duration = Duration::from_secs(5);
 /// How long the queue may take at the end.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
+fn not_given(operation: &'static str) -> PortError {
+    PortError::new(ErrorKind::Misconfigured, "command", operation)
+        .with_source("KAFKA_BROKERS is not set")
+}
+
+fn kafka(queue: &QueueConfig) -> Result<KafkaAttemptQueue, Failure> {
+    let config = KafkaConfig {
+        topic: queue.topic.clone(),
+        ..KafkaConfig::new(&queue.brokers)
+    };
+    KafkaAttemptQueue::new(config).map_err(queue_setting)
+}
+
+fn queue_setting(error: flashsale_kafka::ConfigError) -> Failure {
+    match error {
+        error @ flashsale_kafka::ConfigError::Topic { .. } => {
+            setting("KAFKA_TOPIC_FLASH_SALE_ATTEMPTS", &error)
+        }
+        error => setting("KAFKA_BROKERS", &error),
+    }
+}
+
 /// The engine of these settings.
 pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Distributed, Failure> {
     let kafka = KafkaConfig {
@@ -41,14 +64,12 @@ pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Dist
         redis: RedisConfig::new(servers.redis_url()?.reveal()),
         kafka,
         accept_after: queue.accept_after,
+        on_publish_failure: queue.on_publish_failure,
     };
     Distributed::new(config).map_err(|error| match error {
         DistributedInvalid::Postgres(error) => setting("DATABASE_URL", &error),
         DistributedInvalid::Redis(error) => setting("REDIS_URL", &error),
-        DistributedInvalid::Kafka(error @ flashsale_kafka::ConfigError::Topic { .. }) => {
-            setting("KAFKA_TOPIC_FLASH_SALE_ATTEMPTS", &error)
-        }
-        DistributedInvalid::Kafka(error) => setting("KAFKA_BROKERS", &error),
+        DistributedInvalid::Kafka(error) => queue_setting(error),
     })
 }
 
@@ -102,7 +123,7 @@ pub(super) async fn migrate(servers: &ServersConfig) -> Result<(), Failure> {
 /// Carries a request out. The servers that serve buyers hear of it from the database.
 pub(super) async fn perform(
     servers: &ServersConfig,
-    password: Option<PasswordConfig>,
+    needs: Needs,
     request: Request,
 ) -> Result<Reply, Failure> {
     let database = database_of(servers)?;
@@ -115,22 +136,32 @@ pub(super) async fn perform(
     let deadline = Some(Instant::now() + COMMAND_WAIT);
     wait_for("DATABASE_URL", deadline, || database.migrate()).await?;
     wait_for("DATABASE_URL", deadline, || database.check()).await?;
-    let hasher = database::hasher(password)?;
-    let services = services(&database, Arc::new(stock), hasher);
+    let hasher = database::hasher(needs.password)?;
+    let queue: Arc<dyn AttemptQueue> = match &needs.queue {
+        Some(queue) => Arc::new(kafka(queue)?),
+        None => Arc::new(NoQueue),
+    };
+    let mut services = services(&database, Arc::new(stock), queue, hasher);
+    if let Some(queue) = needs.queue {
+        services.engine.recovery = services.engine.recovery.of_group(&queue.group);
+        services.engine.auditor.group = queue.group;
+    }
     Ok(Operations::new(&services).perform(request).await)
 }
 
 fn services(
     database: &PostgresDatabase,
     stock: Arc<RedisStockStore>,
+    queue: Arc<dyn AttemptQueue>,
     hasher: Arc<dyn PasswordHasher>,
 ) -> Services {
     let metrics = Metrics::new();
     let ports = EnginePorts {
         stock,
-        queue: Arc::new(NoQueue),
+        queue,
         orders: Arc::new(database.orders()),
         sales: Arc::new(database.sales()),
+        attempts: Arc::new(database.attempts()),
         dead_letters: Arc::new(database.dead_letters()),
         leadership: Arc::new(database.leadership()),
         clock: Arc::new(SystemClock),
@@ -217,22 +248,18 @@ impl AttemptQueue for NoQueue {
     }
 
     async fn subscribe(&self, _: &str) -> Result<Box<dyn AttemptReader>, PortError> {
-        Err(PortError::new(
-            ErrorKind::Misconfigured,
-            "command",
-            "subscribe",
-        ))
+        Err(not_given("subscribe"))
     }
 
     async fn mark(&self) -> Result<QueueMark, PortError> {
-        Ok(QueueMark::default())
+        Err(not_given("mark"))
     }
 
     async fn left(&self, _: &str, _: &QueueMark) -> Result<u64, PortError> {
-        Ok(0)
+        Err(not_given("left"))
     }
 
     fn decode(&self, _: &[u8]) -> Result<Attempt, String> {
-        Err("there is no queue".to_owned())
+        Err("KAFKA_BROKERS is not set".to_owned())
     }
 }

@@ -2,6 +2,7 @@ use clap::{Args, Subcommand};
 use flashsale_core::ports::Clock;
 use flashsale_embedded::SystemClock;
 
+use super::database::Needs;
 use super::{CommonArgs, Failure, database, logging, print, print_json};
 use crate::control::{Change, NewSaleWish, Reply, Request, SaleLine};
 use crate::moment::Moment;
@@ -117,7 +118,7 @@ pub(super) async fn run(command: SaleCommand) -> Result<(), Failure> {
     let (request, output) = request(command);
     let store = output.common.store.validate()?;
     logging::start(output.common.log.validate()?, "warn");
-    match database::perform(&store, None, request).await? {
+    match database::perform(&store, Needs::default(), request).await? {
         Reply::Sale(sale) if output.json => print_json(&sale),
         Reply::Sale(sale) => print(&table(&[sale])),
         Reply::Sales(sales) if output.json => print_json(&sales),

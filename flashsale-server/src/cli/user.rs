@@ -2,6 +2,7 @@ use std::io::{self, BufRead, IsTerminal, Read};
 
 use clap::{Args, Subcommand};
 
+use super::database::Needs;
 use super::{CommonArgs, Failure, database, logging, print, print_json};
 use crate::config::PasswordArgs;
 use crate::control::{NewUserWish, Reply, Request};
@@ -54,7 +55,12 @@ pub(super) async fn run(UserCommand::Create(args): UserCommand) -> Result<(), Fa
         password: read_password()?,
         admin: args.admin,
     };
-    match database::perform(&store, Some(password), Request::UserCreate(wish)).await? {
+    let needs = Needs {
+        password: Some(password),
+        #[cfg(feature = "distributed")]
+        queue: None,
+    };
+    match database::perform(&store, needs, Request::UserCreate(wish)).await? {
         Reply::User(user) if args.json => print_json(&user),
         Reply::User(user) => print(&format!(
             "User {} ({}) has the id {} and the role {}.",

@@ -1,4 +1,4 @@
-use flashsale_core::services::AcceptAfter;
+use flashsale_core::services::{AcceptAfter, OnPublishFailure};
 
 use super::{SettingError, given};
 
@@ -41,6 +41,17 @@ pub(crate) struct QueueArgs {
         value_name = "STAGE"
     )]
     accept_after: Option<String>,
+
+    /// What becomes of an attempt that Kafka does not confirm within 250 ms: `complete` (it is
+    /// accepted, published again, and decided in any case) or `release` (it fails, its unit comes
+    /// back, and the buyer is asked to try again) [default: complete]
+    #[arg(
+        long,
+        env = "ON_PUBLISH_FAILURE",
+        hide_env_values = true,
+        value_name = "WHAT"
+    )]
+    on_publish_failure: Option<String>,
 }
 
 /// The checked form of [`QueueArgs`]. Whether the brokers can be used is checked by the adapter.
@@ -54,11 +65,21 @@ pub(crate) struct QueueConfig {
     pub(crate) group: String,
     /// When an attempt is answered.
     pub(crate) accept_after: AcceptAfter,
+    /// What becomes of an attempt that the queue does not take.
+    pub(crate) on_publish_failure: OnPublishFailure,
 }
 
 impl QueueArgs {
     const TOPIC_DEFAULT: &str = "flashsale.attempts";
     const GROUP_DEFAULT: &str = "flash-sale-worker-group";
+
+    /// Checks the settings, for a command that gets along without a queue; nothing if none is given.
+    pub(crate) fn validate_if_given(&self) -> Result<Option<QueueConfig>, SettingError> {
+        match given(self.kafka_brokers.as_deref()) {
+            Some(_) => self.validate().map(Some),
+            None => Ok(None),
+        }
+    }
 
     /// Checks the settings, for a database that needs a queue.
     pub(crate) fn validate(&self) -> Result<QueueConfig, SettingError> {
@@ -80,11 +101,29 @@ impl QueueArgs {
                 return Err(SettingError::value("ACCEPT_AFTER", other, allowed));
             }
         };
+        let on_publish_failure = match given(self.on_publish_failure.as_deref()) {
+            None | Some("complete") => OnPublishFailure::Complete,
+            Some("release") if accept_after == AcceptAfter::Reserved => {
+                let allowed = "needs ACCEPT_AFTER=logged: with `reserved` a buyer is answered \
+                    before Kafka is asked";
+                return Err(SettingError::value(
+                    "ON_PUBLISH_FAILURE",
+                    "release",
+                    allowed,
+                ));
+            }
+            Some("release") => OnPublishFailure::Release,
+            Some(other) => {
+                let allowed = "must be complete or release";
+                return Err(SettingError::value("ON_PUBLISH_FAILURE", other, allowed));
+            }
+        };
         Ok(QueueConfig {
             brokers: brokers.to_owned(),
             topic: text(&self.kafka_topic, Self::TOPIC_DEFAULT),
             group: text(&self.kafka_consumer_group, Self::GROUP_DEFAULT),
             accept_after,
+            on_publish_failure,
         })
     }
 }

@@ -3,18 +3,19 @@ use std::sync::Arc;
 
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    ChangeRefused, NewSale, NewSaleRefused, Phase, Role, SaleChange, SaleId, SaleStatus, Timestamp,
-    Window,
+    ChangeRefused, Decision, NewSale, NewSaleRefused, Phase, Role, SaleChange, SaleId, SaleStatus,
+    Timestamp, UserId, Window,
 };
-use flashsale_core::ports::Clock;
+use flashsale_core::ports::{Clock, DeadLetter};
 use flashsale_core::services::{
-    Account, Auditor, AuthService, ChangeSaleOutcome, Field, RegisterOutcome, Registration,
-    SaleService, SaleView, Verdict,
+    AuthService, ChangeSaleOutcome, DeadLetters, Field, RegisterOutcome, Registration,
+    ReplayOutcome, SaleService, SaleView,
 };
 use flashsale_server::Services;
 
+use super::accounts::{self, Accounts};
 use super::protocol::{
-    AuditReport, Change, NewSaleWish, NewUserWish, Reply, Request, SaleLine, StoreLevels, UserLine,
+    Change, LetterLine, NewSaleWish, NewUserWish, Reply, Request, SaleLine, UserLine,
 };
 use crate::moment::rfc3339;
 
@@ -22,7 +23,8 @@ use crate::moment::rfc3339;
 #[derive(Clone, Debug)]
 pub(crate) struct Operations {
     sales: SaleService,
-    auditor: Auditor,
+    accounts: Accounts,
+    dead_letters: DeadLetters,
     auth: AuthService,
     clock: Arc<dyn Clock>,
 }
@@ -32,7 +34,8 @@ impl Operations {
     pub(crate) fn new(services: &Services) -> Self {
         Self {
             sales: services.engine.sales.clone(),
-            auditor: services.engine.auditor.clone(),
+            accounts: Accounts::new(services),
+            dead_letters: services.engine.dead_letters.clone(),
             auth: services.auth.clone(),
             clock: Arc::clone(&services.auth.clock),
         }
@@ -47,7 +50,11 @@ impl Operations {
             Request::SaleShow { sale } => self.show_sale(sale).await,
             Request::SaleChange { sale, change } => self.change_sale(sale, change).await,
             Request::UserCreate(wish) => self.create_user(wish).await,
-            Request::Audit { sale } => self.audit(sale).await,
+            Request::Audit { sale, repair } => self.audit(sale, repair).await,
+            Request::Story { sale, user } => self.story(sale, &user).await,
+            Request::DeadLetters { after, max } => self.dead_letters(after, max).await,
+            Request::DeadLetter { id } => self.dead_letter(id).await,
+            Request::Replay { id } => self.replay(id).await,
         };
         reply.unwrap_or_else(|error| Reply::Failed(with_causes(&error)))
     }
@@ -132,12 +139,67 @@ impl Operations {
         })
     }
 
-    async fn audit(&self, id: i64) -> Result<Reply, PortError> {
-        let account = match SaleId::new(id) {
-            Ok(id) => self.auditor.account(id).await?,
-            Err(_) => None,
+    async fn audit(&self, id: i64, repair: bool) -> Result<Reply, PortError> {
+        let Ok(sale) = SaleId::new(id) else {
+            return Ok(unknown(id));
         };
-        Ok(account.map_or_else(|| unknown(id), |account| Reply::Audit(self.report(account))))
+        if repair {
+            self.accounts.mend(sale).await?;
+        }
+        Ok(match self.accounts.account(sale).await? {
+            Some(account) => {
+                let line = self.line(&accounts::view(&account));
+                Reply::Audit(accounts::report(&account, line))
+            }
+            None => unknown(id),
+        })
+    }
+
+    async fn story(&self, id: i64, user: &str) -> Result<Reply, PortError> {
+        let Ok(user) = UserId::new(user) else {
+            let why = "a user id is 1 to 64 visible characters".to_owned();
+            return Ok(Reply::Refused(why));
+        };
+        let Ok(sale) = SaleId::new(id) else {
+            return Ok(unknown(id));
+        };
+        let Some(story) = self.accounts.story(sale, &user).await? else {
+            return Ok(unknown(id));
+        };
+        let line = self.line(&SaleView {
+            sale: story.sale.clone(),
+            levels: None,
+        });
+        Ok(Reply::Story(accounts::told(&story, line, &user)))
+    }
+
+    async fn dead_letters(&self, after: i64, max: usize) -> Result<Reply, PortError> {
+        let letters = self.dead_letters.list(Some(after), max).await?;
+        Ok(Reply::DeadLetters(letters.iter().map(letter).collect()))
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Reply, PortError> {
+        let found = self.dead_letters.find(id).await?;
+        Ok(found.map_or_else(
+            || unknown_letter(id),
+            |found| Reply::DeadLetter(letter(&found)),
+        ))
+    }
+
+    async fn replay(&self, id: i64) -> Result<Reply, PortError> {
+        Ok(match self.dead_letters.replay(id).await? {
+            ReplayOutcome::Decided(Decision::Success(order)) => {
+                Reply::Replayed(format!("Dead letter {id} is order {order}."))
+            }
+            ReplayOutcome::Decided(Decision::Failed(reason)) => Reply::Replayed(format!(
+                "Dead letter {id} is an attempt that has failed: {}.",
+                reason.name()
+            )),
+            ReplayOutcome::Undecodable(problem) => {
+                Reply::Refused(format!("dead letter {id} still cannot be read: {problem}"))
+            }
+            ReplayOutcome::Unknown => unknown_letter(id),
+        })
     }
 
     fn line(&self, view: &SaleView) -> SaleLine {
@@ -159,40 +221,37 @@ impl Operations {
             end_time: rfc3339(sale.window.end),
         }
     }
-
-    fn report(&self, account: Account) -> AuditReport {
-        let verdict = match account.verdict() {
-            Verdict::Exact => "EXACT",
-            Verdict::Drift => "DRIFT",
-            Verdict::Violation => "VIOLATION",
-        };
-        let view = SaleView {
-            sale: account.sale,
-            levels: account.levels,
-        };
-        AuditReport {
-            sale: self.line(&view),
-            verdict: verdict.to_owned(),
-            stock: account.totals.stock,
-            sold: account.totals.sold,
-            remaining: account.totals.remaining,
-            orders: account.totals.orders,
-            failed: account.totals.failed,
-            doubled_users: account.totals.doubled_users,
-            store: view.levels.map(|levels| StoreLevels {
-                available: levels.available,
-                reserved: levels.reserved,
-                sold: levels.sold,
-            }),
-            findings: account.findings.iter().map(ToString::to_string).collect(),
-        }
-    }
 }
 
 fn unknown(sale: i64) -> Reply {
     Reply::Refused(format!(
         "there is no sale {sale}; `sale list` shows all of them"
     ))
+}
+
+fn unknown_letter(id: i64) -> Reply {
+    Reply::Refused(format!(
+        "there is no dead letter {id}; `dlq list` shows all of them"
+    ))
+}
+
+fn letter(letter: &DeadLetter) -> LetterLine {
+    let item = &letter.item;
+    let payload = match std::str::from_utf8(&item.payload) {
+        Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n') => text.to_owned(),
+        _ => {
+            let digits = item.payload.iter().map(|byte| format!("{byte:02x}"));
+            digits.fold("0x".to_owned(), |text, byte| text + &byte)
+        }
+    };
+    LetterLine {
+        id: letter.id,
+        kept_at: rfc3339(letter.kept_at),
+        replayed_at: letter.replayed_at.map(rfc3339),
+        position: item.position.clone(),
+        problem: item.problem.clone(),
+        payload,
+    }
 }
 
 fn sale_refused(refused: NewSaleRefused) -> String {

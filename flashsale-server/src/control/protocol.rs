@@ -30,6 +30,32 @@ pub(crate) enum Request {
     Audit {
         /// Its id.
         sale: i64,
+        /// Whether what can be brought in line is, first.
+        repair: bool,
+    },
+    /// What one user tried in a sale.
+    Story {
+        /// The sale.
+        sale: i64,
+        /// The user.
+        user: String,
+    },
+    /// Dead letters after this id, so many at most.
+    DeadLetters {
+        /// Those after this one.
+        after: i64,
+        /// So many.
+        max: usize,
+    },
+    /// One dead letter.
+    DeadLetter {
+        /// Its id.
+        id: i64,
+    },
+    /// Try once more to make an order of a dead letter.
+    Replay {
+        /// Its id.
+        id: i64,
     },
 }
 
@@ -50,7 +76,12 @@ impl Request {
                 Change::Close => "sale close",
             },
             Self::UserCreate(_) => "user create",
-            Self::Audit { .. } => "audit",
+            Self::Audit { repair: false, .. } => "audit",
+            Self::Audit { repair: true, .. } => "audit --repair",
+            Self::Story { .. } => "audit --user",
+            Self::DeadLetters { .. } => "dlq list",
+            Self::DeadLetter { .. } => "dlq show",
+            Self::Replay { .. } => "dlq replay",
         }
     }
 }
@@ -59,9 +90,9 @@ impl Reply {
     /// How it ended, for the log.
     pub(crate) const fn outcome(&self) -> &'static str {
         match self {
-            Self::Pong | Self::Sale(_) | Self::Sales(_) | Self::User(_) | Self::Audit(_) => "done",
             Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
+            _ => "done",
         }
     }
 }
@@ -121,6 +152,14 @@ pub(crate) enum Reply {
     User(UserLine),
     /// The account of a sale.
     Audit(AuditReport),
+    /// What a user tried.
+    Story(StoryReport),
+    /// Dead letters by ascending id.
+    DeadLetters(Vec<LetterLine>),
+    /// One dead letter.
+    DeadLetter(LetterLine),
+    /// What became of a replay, in words.
+    Replayed(String),
     /// It was not done, for a reason that the asker can do something about.
     Refused(String),
     /// It could not be done.
@@ -170,6 +209,9 @@ pub(crate) struct AuditReport {
     pub(crate) orders: u64,
     pub(crate) failed: u64,
     pub(crate) doubled_users: u64,
+    /// Items of the queue, of all sales, that the workers have not done; nothing if the queue was not
+    /// asked or does not answer.
+    pub(crate) queued: Option<u64>,
     /// Units, by the stock store; nothing if it does not have the sale.
     pub(crate) store: Option<StoreLevels>,
     /// What does not add up, in words.
@@ -182,6 +224,47 @@ pub(crate) struct StoreLevels {
     pub(crate) available: u64,
     pub(crate) reserved: u64,
     pub(crate) sold: u64,
+    /// Attempts that are not decided, and those of them that the queue does not have yet.
+    pub(crate) undecided: u64,
+    pub(crate) unlogged: u64,
+}
+
+/// What one user tried in a sale, as `--json` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoryReport {
+    pub(crate) sale: SaleLine,
+    pub(crate) user_id: String,
+    /// What happened, the oldest first.
+    pub(crate) events: Vec<StoryEvent>,
+    /// How things stand now, in words.
+    pub(crate) standing: String,
+    /// `SUCCESS`, `FAILED`, `PENDING` or `NONE`.
+    pub(crate) status: String,
+}
+
+/// A line of a [`StoryReport`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StoryEvent {
+    pub(crate) at: String,
+    pub(crate) what: String,
+    pub(crate) attempt_id: Option<String>,
+    pub(crate) order_id: Option<i64>,
+}
+
+/// A dead letter as `--json` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LetterLine {
+    pub(crate) id: i64,
+    pub(crate) kept_at: String,
+    pub(crate) replayed_at: Option<String>,
+    /// Where it stood in the queue.
+    pub(crate) position: String,
+    pub(crate) problem: String,
+    /// As text if it is one, else in hexadecimal digits after `0x`.
+    pub(crate) payload: String,
 }
 
 #[cfg(test)]

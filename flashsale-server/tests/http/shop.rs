@@ -13,9 +13,9 @@ use flashsale_core::ports::{
 };
 use flashsale_core::services::{AuthService, EnginePorts, Worker};
 use flashsale_core::testing::{
-    ManualClock, MemoryAttemptQueue, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo,
-    MemorySaleRepo, MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo, PlainPasswordHasher,
-    SequentialIds,
+    ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo,
+    MemoryOrderRepo, MemorySaleRepo, MemoryStockStore, MemoryTokenIssuer, MemoryUserRepo,
+    PlainPasswordHasher, SequentialIds,
 };
 use flashsale_core::{ErrorKind, PortError};
 use flashsale_server::{HttpConfig, Metrics, Services, app};
@@ -55,6 +55,7 @@ impl Shop {
             queue: queue.clone(),
             orders: Arc::new(MemoryOrderRepo::new(database.clone(), clock.clone())),
             sales: Arc::new(MemorySaleRepo::new(database.clone())),
+            attempts: Arc::new(MemoryAttemptRepo::new(database.clone())),
             dead_letters: Arc::new(MemoryDeadLetterRepo::new(clock.clone())),
             leadership: Arc::new(SoleProcess),
             clock: clock.clone(),
