@@ -45,6 +45,13 @@ fn settings_that_cannot_be_used() {
         ("KAFKA_BROKERS", "localhost", "127.0.0.1:9092"),
         ("KAFKA_BROKERS", "", "127.0.0.1:9092"),
         ("ACCEPT_AFTER", "never", "logged or reserved"),
+        ("KAFKA_CONSUMER_GROUP", "the workers", "1 to 249 characters"),
+        ("KAFKA_CONSUMER_GROUP", "a\tb", "1 to 249 characters"),
+        (
+            "KAFKA_CONSUMER_GROUP",
+            &"w".repeat(250),
+            "e.g. flash-sale-worker-group",
+        ),
     ] {
         let mut command = shop.serve_command("all");
         command.env(setting, value);
