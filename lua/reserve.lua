@@ -22,7 +22,8 @@ if not available then
   return redis.error_reply('DAMAGED the sale is there, but its stock is missing')
 end
 -- A stock that is behind what its callers have seen has lost what it had confirmed.
-if tonumber(m[4]) < tonumber(ARGV[3]) and m[2] ~= 'F' then
+local seq = tonumber(m[4])
+if seq < tonumber(ARGV[3]) and m[2] ~= 'F' then
   redis.call('HSET', KEYS[2], 'st', 'F')
   m[2] = 'F'
 end
@@ -51,7 +52,6 @@ local users = {}
 for i = 1, count do users[i] = ARGV[3 * i + 2] end
 local held = redis.call('HMGET', KEYS[3], unpack(users))
 
-local seq = tonumber(m[4])
 local taken = 0
 local answers, holds, fresh, hset, zadd = {}, {}, {}, {}, {}
 for i = 1, count do

@@ -3,13 +3,21 @@
 
 mod shop;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::domain::{
-    ApplyOutcome, Buyer, Decision, Epoch, OpenOutcome, Phase, ReserveOutcome, SaleChange, SaleRef,
-    SettleOutcome, StockEvent, StockSnapshot,
+    ApplyOutcome, Buyer, Decision, Epoch, HoldState, NewSale, OpenOutcome, Phase, ReserveOutcome,
+    Sale, SaleChange, SaleRef, SettleOutcome, StockEvent, StockSnapshot, Timestamp,
 };
-use flashsale_core::ports::{StockStore, StockStoreExt};
+use flashsale_core::ports::{AttemptQueue, StockStore, StockStoreExt};
+use flashsale_core::services::{
+    Auditor, Catalogue, Readiness, Recovering, Recovery, SaleService, Verdict, Worker, WorkerPorts,
+};
+use flashsale_core::testing::{
+    ManualClock, MemoryAttemptQueue, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo,
+    MemoryRecorder, MemorySaleRepo,
+};
 use flashsale_redis::RedisStockStore;
 use flashsale_stack::Redis;
 use shop::*;
@@ -166,7 +174,7 @@ async fn whoever_acts_for_a_sale_stops_it() {
     it_is_recovered(&store).await;
 }
 
-async fn store_that_answers(redis: &Redis) -> std::sync::Arc<RedisStockStore> {
+async fn store_that_answers(redis: &Redis) -> Arc<RedisStockStore> {
     let store = store(redis.url());
     store.levels(&sale()).await.unwrap();
     store
@@ -245,4 +253,143 @@ async fn a_sale_short_of_units_stops_and_a_new_epoch_cures_it() {
     assert_eq!(outcome, SettleOutcome::Unchanged);
     let sold = store.reserve_one(&reopened, &wish(3)).await.unwrap();
     assert!(matches!(sold, ReserveOutcome::Reserved(_)));
+}
+
+/// An engine whose stock is in this Redis and everything else in memory.
+struct Shop {
+    store: Arc<RedisStockStore>,
+    queue: MemoryAttemptQueue,
+    sales: SaleService,
+    worker: Worker,
+    recovery: Recovery,
+    auditor: Auditor,
+}
+
+impl Shop {
+    fn on(redis: &Redis) -> Self {
+        let clock = Arc::new(ManualClock::default());
+        // The windows are judged by the server.
+        clock.set(Timestamp::from_millis(1_000));
+        let database = MemoryDatabase::default();
+        let repo = Arc::new(MemorySaleRepo::new(database.clone()));
+        let orders = Arc::new(MemoryOrderRepo::new(database, clock.clone()));
+        let catalogue = Arc::new(Catalogue::new(repo.clone()));
+        let (store, queue) = (store(redis.url()), MemoryAttemptQueue::new());
+        let recorder = Arc::new(MemoryRecorder::default());
+        let sales = SaleService {
+            repo: repo.clone(),
+            orders: orders.clone(),
+            stock: store.clone(),
+            catalogue: catalogue.clone(),
+            clock: clock.clone(),
+        };
+        let worker = Worker::new(WorkerPorts {
+            catalogue,
+            orders: orders.clone(),
+            stock: store.clone(),
+            dead_letters: Arc::new(MemoryDeadLetterRepo::new(clock)),
+            recorder: recorder.clone(),
+        });
+        Self {
+            recovery: Recovery::new(sales.clone(), Arc::new(queue.clone()), recorder, "workers"),
+            auditor: Auditor {
+                sales: repo,
+                orders,
+                stock: store.clone(),
+            },
+            store,
+            queue,
+            sales,
+            worker,
+        }
+    }
+
+    /// Reserves a unit and has it queued, if that is wanted.
+    async fn attempt(&self, sale: &Sale, number: u64, queued: bool) -> ReserveOutcome {
+        let outcome = self.store.reserve_one(&sale.key(), &wish(number)).await;
+        let outcome = outcome.unwrap();
+        if let (ReserveOutcome::Reserved(attempt), true) = (&outcome, queued) {
+            self.queue
+                .publish(std::slice::from_ref(attempt))
+                .await
+                .unwrap();
+        }
+        outcome
+    }
+
+    async fn work(&self) {
+        let mut reader = self.queue.subscribe("workers").await.unwrap();
+        self.worker.step(&mut *reader, 0).await.unwrap();
+    }
+
+    async fn now(&self, sale: &Sale) -> Sale {
+        self.sales.repo.find(sale.id).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_sale_that_has_gone_back_is_rebuilt_from_the_orders_and_the_queue() {
+    let mut redis = Redis::start();
+    let shop = Shop::on(&redis);
+    let new = NewSale {
+        product_name: "lamp".to_owned(),
+        product_description: String::new(),
+        window: ALWAYS,
+        stock: 10,
+    };
+    let sale = shop.sales.create(&new).await.unwrap().unwrap().sale;
+    shop.attempt(&sale, 1, true).await;
+    shop.work().await;
+    let copy = redis.copy();
+    let queued = shop.attempt(&sale, 2, true).await;
+    assert!(matches!(queued, ReserveOutcome::Reserved(_)));
+    // Nobody but Redis has this one.
+    let lost = shop.attempt(&sale, 3, false).await;
+    assert!(matches!(lost, ReserveOutcome::Reserved(_)));
+    redis.go_back_to(&copy);
+    until("it must be connected again", || async {
+        shop.store.holds(&sale.key(), &[user(1)]).await.is_ok()
+    })
+    .await;
+
+    let outcome = shop.attempt(&sale, 4, true).await;
+    assert_eq!(outcome, ReserveOutcome::Recovering);
+    let prepared = shop.sales.prepare(&sale).await.unwrap();
+    assert_eq!(prepared, Readiness::Lost);
+    let mut steps = Vec::new();
+    while steps.last() != Some(&Recovering::Done) {
+        assert!(steps.len() < 10, "{steps:?}");
+        let lost = shop.now(&sale).await;
+        steps.push(shop.recovery.step(&lost).await.unwrap());
+        if matches!(steps.last(), Some(Recovering::Draining { .. })) {
+            shop.work().await;
+        }
+    }
+    let expected = [
+        Recovering::Fenced,
+        Recovering::Draining { left: 1 },
+        Recovering::Done,
+    ];
+    assert_eq!(steps, expected);
+
+    let sale = shop.now(&sale).await;
+    assert_eq!(shop.sales.prepare(&sale).await.unwrap(), Readiness::Ready);
+    for number in [1, 2] {
+        let outcome = shop.attempt(&sale, number, true).await;
+        assert!(
+            matches!(&outcome, ReserveOutcome::Held(hold) if matches!(hold.state, HoldState::Sold(_))),
+            "{outcome:?}"
+        );
+    }
+    for number in [3, 4] {
+        let outcome = shop.attempt(&sale, number, true).await;
+        assert!(
+            matches!(outcome, ReserveOutcome::Reserved(_)),
+            "{outcome:?}"
+        );
+    }
+    shop.work().await;
+    let account = shop.auditor.account(sale.id).await.unwrap().unwrap();
+    assert_eq!(account.verdict(), Verdict::Exact, "{account:?}");
+    assert_eq!((account.totals.orders, account.totals.remaining), (4, 6));
 }
