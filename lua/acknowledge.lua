@@ -2,14 +2,19 @@
 -- acknowledge: notes that the attempt queue has these attempts. Others are passed over.
 --
 -- KEYS    1 sale, 2 users, 3 outbox
--- ARGV    1 sale id, then per attempt: user, attempt (1,024 attempts at most)
+-- ARGV    1 sale id, 2 the caller's epoch, 3 the highest seq that he has seen of it, then per
+--         attempt: user, attempt (1,024 attempts at most)
 -- RETURNS how many attempts that was news of
--- COST    One HGET and one HMGET per call, then one HSET and one XDEL. Nothing grows.
+-- COST    Two HMGETs per call, then one HSET and one XDEL. Nothing grows.
 
-if redis.call('HGET', KEYS[1], 'sid') ~= ARGV[1] then return 0 end
-local count = (#ARGV - 1) / 2
+local m = redis.call('HMGET', KEYS[1], 'sid', 'ep', 'seq')
+if m[1] ~= ARGV[1] then return 0 end
+if m[2] == ARGV[2] and tonumber(m[3]) < tonumber(ARGV[3]) then
+  redis.call('HSET', KEYS[1], 'st', 'F')
+end
+local count = (#ARGV - 3) / 2
 local users = {}
-for i = 1, count do users[i] = ARGV[2 * i] end
+for i = 1, count do users[i] = ARGV[2 * i + 2] end
 local held = redis.call('HMGET', KEYS[2], unpack(users))
 
 local done, hset, xdel = {}, {}, {}
@@ -17,7 +22,7 @@ for i = 1, count do
   local user, hold = users[i], held[i]
   if hold and not done[user] and string.sub(hold, 1, 2) == 'R|' then
     local attempt, seq = string.match(hold, '^R|([^|]+)|%d+|%d+|(%d+)|')
-    if attempt == ARGV[2 * i + 1] then
+    if attempt == ARGV[2 * i + 3] then
       done[user] = true
       hset[#hset + 1] = user
       hset[#hset + 1] = 'L' .. string.sub(hold, 2)

@@ -3,13 +3,18 @@
 --
 -- KEYS    1 stock, 2 sale
 -- ARGV    1 sale id, 2 version, 3 change: P pause, O resume, X close, + restock, - withdraw,
---         E extend, 4 units, or the new end in ms
+--         E extend, 4 units, or the new end in ms, 5 the caller's epoch, 6 the highest seq that
+--         he has seen of it
 -- RETURNS {'NOT_LOADED'} | {'APPLIED'} | {'STALE'} | {'GAP', version expected}
 --         | {'TOO_FEW', available}: fewer units than were to be withdrawn; nothing changed
--- COST    Two reads and two writes at most.
+-- COST    Two reads and three writes at most.
 
-local m = redis.call('HMGET', KEYS[2], 'sid', 'st', 'seq', 'pv')
+local m = redis.call('HMGET', KEYS[2], 'sid', 'st', 'seq', 'pv', 'ep')
 if m[1] ~= ARGV[1] then return {'NOT_LOADED'} end
+if m[5] == ARGV[5] and tonumber(m[3]) < tonumber(ARGV[6]) and m[2] ~= 'F' then
+  redis.call('HSET', KEYS[2], 'st', 'F')
+  m[2] = 'F'
+end
 local expected, version = tonumber(m[4]) + 1, tonumber(ARGV[2])
 if version < expected then return {'STALE'} end
 if version > expected then return {'GAP', string.format('%.0f', expected)} end

@@ -1,15 +1,17 @@
 #!lua flags=allow-oom
--- fence: stops all selling under older epochs until the sale is opened under a new one. A stock at
--- a newer epoch is left as it is.
+-- fence: stops all selling under older epochs until the sale is opened under a new one, and that
+-- of the same epoch if the stock is behind what its callers have seen. A stock at a newer epoch is
+-- left as it is.
 --
 -- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 undecided
--- ARGV    1 sale id, 2 epoch
+-- ARGV    1 sale id, 2 epoch, 3 the highest seq that the caller has seen of it
 -- RETURNS what levels returns, after it
 -- COST    Six reads and at most one write.
 
 local m = redis.call('HMGET', KEYS[2], 'sid', 'ep', 'seq', 'pv', 'st', 'rsv', 'sold', 'heal')
 if m[1] ~= ARGV[1] then return false end
-if tonumber(ARGV[2]) > tonumber(m[2]) then
+local behind = ARGV[2] == m[2] and tonumber(m[3]) < tonumber(ARGV[3])
+if behind or tonumber(ARGV[2]) > tonumber(m[2]) then
   redis.call('HSET', KEYS[2], 'ep', ARGV[2], 'st', 'F')
   m[2], m[5] = ARGV[2], 'F'
 end

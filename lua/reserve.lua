@@ -2,9 +2,9 @@
 -- reserve: takes units for users who hold none; the whole batch is one atomic step.
 --
 -- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 undecided
--- ARGV    1 sale id, 2 the caller's epoch, 3 now in ms ('' = the clock of this server),
---         then per wish: user, attempt, quantity. At most 1,024 wishes: what unpack puts on Lua's
---         stack has to stay below 8,000.
+-- ARGV    1 sale id, 2 the caller's epoch, 3 the highest seq that he has seen of it, 4 now in ms
+--         ('' = the clock of this server), then per wish: user, attempt, quantity. At most 1,024
+--         wishes: what unpack puts on Lua's stack has to stay below 8,000.
 -- RETURNS {'NOT_LOADED'} | {'OTHER_EPOCH'}
 --         | {'OK', answers, seq, holders' version, available, ms, start ms, end ms,
 --            hold, hold, ...}
@@ -21,13 +21,19 @@ local available = tonumber(redis.call('GET', KEYS[1]))
 if not available then
   return redis.error_reply('DAMAGED the sale is there, but its stock is missing')
 end
+-- A stock that is behind what its callers have seen has lost what it had confirmed.
+local seq = tonumber(m[4])
+if seq < tonumber(ARGV[3]) and m[2] ~= 'F' then
+  redis.call('HSET', KEYS[2], 'st', 'F')
+  m[2] = 'F'
+end
 
 local now
-if ARGV[3] == '' then
+if ARGV[4] == '' then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 else
-  now = tonumber(ARGV[3])
+  now = tonumber(ARGV[4])
 end
 now = math.max(now, tonumber(m[8]))
 local ms = string.format('%.0f', now)
@@ -41,12 +47,11 @@ elseif now < tonumber(m[6]) then refusal = 'E'
 elseif now >= tonumber(m[7]) then refusal = 'D'
 end
 
-local count = (#ARGV - 3) / 3
+local count = (#ARGV - 4) / 3
 local users = {}
-for i = 1, count do users[i] = ARGV[3 * i + 1] end
+for i = 1, count do users[i] = ARGV[3 * i + 2] end
 local held = redis.call('HMGET', KEYS[3], unpack(users))
 
-local seq = tonumber(m[4])
 local taken = 0
 local answers, holds, fresh, hset, zadd = {}, {}, {}, {}, {}
 for i = 1, count do
@@ -58,7 +63,7 @@ for i = 1, count do
   elseif refusal then
     answers[i] = refusal
   else
-    local attempt, text = ARGV[3 * i + 2], ARGV[3 * i + 3]
+    local attempt, text = ARGV[3 * i + 3], ARGV[3 * i + 4]
     local quantity = tonumber(text)
     if available < quantity then
       answers[i] = 'S'

@@ -3,8 +3,9 @@
 -- when memory is full, because it is what brings units back.
 --
 -- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 undecided
--- ARGV    1 sale id, then per settlement (1,024 at most): user, attempt, quantity, ms when its
---         units were taken, decision, reference. The decision is one of
+-- ARGV    1 sale id, 2 the caller's epoch, 3 the highest seq that he has seen of it, then per
+--         settlement (1,024 at most): user, attempt, quantity, ms when its units were taken,
+--         decision, reference. The decision is one of
 --         C bought (reference: order), V no stock: the units are gone, R released: they come back,
 --         D duplicate (reference: order|attempt|quantity of what the user keeps).
 -- RETURNS {'NOT_LOADED'} | {'OK', answers}
@@ -13,7 +14,7 @@
 -- COST    Three reads per call and one HMGET of n users; then at most one HSET, HDEL, ZREM and
 --         XDEL for all of them, and two writes of counters.
 
-local m = redis.call('HMGET', KEYS[2], 'sid', 'oep', 'seq', 'rsv', 'sold', 'heal')
+local m = redis.call('HMGET', KEYS[2], 'sid', 'oep', 'seq', 'rsv', 'sold', 'heal', 'ep')
 if m[1] ~= ARGV[1] then return {'NOT_LOADED'} end
 local before = tonumber(redis.call('GET', KEYS[1]))
 if not before then
@@ -21,11 +22,13 @@ if not before then
 end
 local available, seq = before, tonumber(m[3])
 local reserved, sold = tonumber(m[4]), tonumber(m[5])
-local healed, drift = tonumber(m[6]), false
+local healed = tonumber(m[6])
+-- Whether the sale has to stop: its stock is behind what its callers have seen, or short of units.
+local lost = m[7] == ARGV[2] and seq < tonumber(ARGV[3])
 
-local count = (#ARGV - 1) / 6
+local count = (#ARGV - 3) / 6
 local users = {}
-for i = 1, count do users[i] = ARGV[6 * i - 4] end
+for i = 1, count do users[i] = ARGV[6 * i - 2] end
 local found = redis.call('HMGET', KEYS[3], unpack(users))
 local holds, order = {}, {}
 for i = 1, count do holds[users[i]] = found[i] end
@@ -43,7 +46,7 @@ local function decided(user, state, s)
 end
 
 for i = 1, count do
-  local at = 6 * i - 4
+  local at = 6 * i - 2
   local user, attempt, quantity = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local decision, reference = ARGV[at + 4], ARGV[at + 5]
   local units = tonumber(quantity)
@@ -53,7 +56,7 @@ for i = 1, count do
     if decision == 'C' then
       if available < units then
         answer = 'X'
-        drift = true
+        lost = true
       else
         answer = 'H'
         available = available - units
@@ -121,5 +124,5 @@ if #order > 0 then
     'rsv', string.format('%.0f', reserved), 'sold', string.format('%.0f', sold),
     'heal', string.format('%.0f', healed))
 end
-if drift then redis.call('HSET', KEYS[2], 'st', 'F') end
+if lost then redis.call('HSET', KEYS[2], 'st', 'F') end
 return {'OK', table.concat(answers)}

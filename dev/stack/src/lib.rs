@@ -32,5 +32,5 @@ mod server;
 pub use cluster::RedisCluster;
 pub use kafka::Kafka;
 pub use postgres::Postgres;
-pub use redis::Redis;
+pub use redis::{Redis, RedisCopy};
 pub use server::Server;

@@ -1,5 +1,6 @@
+use std::fs;
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
@@ -81,6 +82,52 @@ impl Redis {
     /// If it fails or takes longer than 30 s.
     pub fn cli(&self, arguments: &[&str]) -> String {
         cli(self.port(), arguments).unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// What a [`Redis`] had at some moment.
+#[derive(Debug)]
+pub struct RedisCopy {
+    folder: PathBuf,
+}
+
+/// Where its data are.
+const DATA: &str = "appendonlydir";
+
+impl Redis {
+    /// Copies what it has now. Nobody may write meanwhile.
+    pub fn copy(&self) -> RedisCopy {
+        let folder = (0..)
+            .map(|number| self.folder().join(format!("copy-{number}")))
+            .find(|folder| !folder.exists())
+            .expect("numbers do not end");
+        // Once the rewrite is over, the files are those of the moment that they name.
+        let settled = || {
+            let persistence = self.cli(&["info", "persistence"]);
+            persistence.contains("aof_rewrite_in_progress:0")
+                && persistence.contains("aof_rewrite_scheduled:0")
+        };
+        assert!(wait_until(settled), "Redis does not stop rewriting");
+        copy_files(&self.folder().join(DATA), &folder);
+        RedisCopy { folder }
+    }
+
+    /// Ends it and starts it again with what it had then, as after a disk is replaced by a backup.
+    pub fn go_back_to(&mut self, copy: &RedisCopy) {
+        if self.is_running() {
+            self.stop();
+        }
+        let data = self.folder().join(DATA);
+        fs::remove_dir_all(&data).expect("its data are there");
+        copy_files(&copy.folder, &data);
+        self.restart();
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new folder");
+    for file in fs::read_dir(from).expect("a folder").flatten() {
+        fs::copy(file.path(), to.join(file.file_name())).expect("a copy");
     }
 }
 

@@ -40,6 +40,19 @@ fn a_redis_keeps_its_data_when_it_is_killed_or_stopped() {
 }
 
 #[test]
+fn a_redis_goes_back_to_what_it_had() {
+    let mut redis = Redis::start();
+    redis.cli(&["set", "a", "1"]);
+    let copy = redis.copy();
+    redis.cli(&["set", "a", "2"]);
+    for _ in 0..2 {
+        redis.go_back_to(&copy);
+        assert_eq!(redis.cli(&["get", "a"]).trim(), "1");
+        redis.cli(&["set", "a", "3"]);
+    }
+}
+
+#[test]
 fn a_redis_takes_further_options() {
     let redis = Redis::with(&["--maxmemory", "2mb"]);
     assert!(

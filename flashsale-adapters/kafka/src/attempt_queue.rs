@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::attempt_reader::KafkaAttemptReader;
 use crate::config::{ConfigError, KafkaConfig};
-use crate::error::{Fault, off_thread};
+use crate::error::Fault;
 use crate::keeper::Keeper;
-use crate::lag::{lag, mark};
 use crate::message::decode;
+use crate::observer::Observers;
 use crate::producer::Producers;
 use crate::readers::Readers;
 use crate::reports::Reports;
@@ -32,11 +32,9 @@ struct Inner {
     producers: Arc<Producers>,
     keeper: Keeper,
     readers: Arc<Readers>,
+    observers: Observers,
     reports: Arc<Reports>,
 }
-
-/// How long the brokers may take to say how far a group is.
-const LAG_MAX: Duration = Duration::from_secs(5);
 
 impl KafkaAttemptQueue {
     /// A queue on these brokers, which need not be there yet. Threads of its own look after the
@@ -50,6 +48,7 @@ impl KafkaAttemptQueue {
         let producers = Arc::new(Producers::new(config.clone(), Arc::clone(&reports))?);
         let keeper = Keeper::start(config.clone(), Arc::clone(&producers), Arc::clone(&reports))?;
         Ok(Self(Arc::new(Inner {
+            observers: Observers::new(config.clone()),
             config,
             producers,
             keeper,
@@ -63,9 +62,8 @@ impl KafkaAttemptQueue {
     /// # Errors
     /// If the brokers do not answer, or refuse to.
     pub async fn lag(&self, group: &str) -> Result<u64, PortError> {
-        let (config, group) = (self.0.config.clone(), group.to_owned());
-        let lag = off_thread(LAG_MAX, move || lag(&config, &group, None, LAG_MAX));
-        lag.await.map_err(|fault| fault.of("lag"))
+        let lag = self.0.observers.left(group, None).await;
+        lag.map_err(|fault| fault.of("lag"))
     }
 
     /// Waits, not longer than this, until nothing that was published waits for its delivery any
@@ -120,16 +118,13 @@ impl AttemptQueue for KafkaAttemptQueue {
     }
 
     async fn mark(&self) -> Result<QueueMark, PortError> {
-        let config = self.0.config.clone();
-        let mark = off_thread(LAG_MAX, move || mark(&config, LAG_MAX));
-        mark.await.map_err(|fault| fault.of("mark"))
+        let mark = self.0.observers.mark().await;
+        mark.map_err(|fault| fault.of("mark"))
     }
 
     async fn left(&self, group: &str, until: &QueueMark) -> Result<u64, PortError> {
-        let (config, group) = (self.0.config.clone(), group.to_owned());
-        let until = until.clone();
-        let left = off_thread(LAG_MAX, move || lag(&config, &group, Some(&until), LAG_MAX));
-        left.await.map_err(|fault| fault.of("left"))
+        let left = self.0.observers.left(group, Some(until.clone())).await;
+        left.map_err(|fault| fault.of("left"))
     }
 
     fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {

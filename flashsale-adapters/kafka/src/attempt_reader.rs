@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::bell::{Bell, Commit, Committed};
-use crate::config::KafkaConfig;
+use crate::config::{KafkaConfig, check_group};
 use crate::error::Fault;
 use crate::readers::{Readers, Seat};
 use crate::reading::Reading;
@@ -27,9 +27,6 @@ pub(crate) struct KafkaAttemptReader {
     commit_wait: Duration,
 }
 
-/// The longest name of a group.
-const GROUP_LEN_MAX: usize = 249;
-
 impl KafkaAttemptReader {
     /// Joins the group, in the background.
     pub(crate) fn start(
@@ -38,10 +35,7 @@ impl KafkaAttemptReader {
         readers: &Arc<Readers>,
         reports: &Arc<Reports>,
     ) -> Result<Self, Fault> {
-        if group.is_empty() || group.len() > GROUP_LEN_MAX || group.contains(char::is_control) {
-            let line = "the name of a group must have 1 to 249 bytes and no control characters";
-            return Err(Fault::new(ErrorKind::Invalid, line));
-        }
+        check_group(group)?;
         let bell = Arc::new(Bell::default());
         let Some(living) = readers.admit(&bell) else {
             return Err(Fault::new(ErrorKind::Stopped, "the queue is closed"));

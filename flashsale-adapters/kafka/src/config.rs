@@ -1,8 +1,11 @@
 use std::fmt;
 
+use flashsale_core::ErrorKind;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
+
+use crate::error::Fault;
 
 /// Where Kafka is and how it is used.
 #[derive(Clone, PartialEq, Eq)]
@@ -316,6 +319,18 @@ fn is_ours(property: &str) -> bool {
         "transactional.id",
     ];
     OURS.contains(&property)
+}
+
+/// The longest name of a group.
+const GROUP_LEN_MAX: usize = 249;
+
+/// Refuses what cannot be the name of a group.
+pub(crate) fn check_group(group: &str) -> Result<(), Fault> {
+    if group.is_empty() || group.len() > GROUP_LEN_MAX || group.contains(char::is_control) {
+        let line = "the name of a group must have 1 to 249 bytes and no control characters";
+        return Err(Fault::new(ErrorKind::Invalid, line));
+    }
+    Ok(())
 }
 
 fn is_name(text: &str, len_max: usize) -> bool {

@@ -1,10 +1,6 @@
-use std::time::Duration;
-
 use flashsale_core::{ErrorKind, PortError};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 const ADAPTER: &str = "kafka";
 
@@ -73,24 +69,4 @@ pub(crate) fn refusal(code: Code, topic: &str) -> Option<Fault> {
         _ => return None,
     };
     Some(Fault::misconfigured(line))
-}
-
-/// Runs a call of the client that blocks on a thread of its own, which nobody waits for longer than
-/// this: unlike a runtime's blocking tasks it does not keep the process from ending.
-pub(crate) async fn off_thread<T: Send + 'static>(
-    within: Duration,
-    call: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    let (answer, answered) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("kafka call".to_owned());
-    thread
-        .spawn(move || answer.send(call()))
-        .map_err(|error| Fault::unavailable(format!("no thread for a call: {error}")))?;
-    match timeout(within, answered).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(_)) | Err(_) => {
-            let ms = within.as_millis();
-            Err(Fault::unavailable(format!("no answer within {ms} ms")))
-        }
-    }
 }

@@ -133,8 +133,11 @@ impl Reading {
             if let Flow::Full { since } = flow {
                 self.shelf.announce();
                 self.bell.calm();
-                self.bell
-                    .wait(FULL_PATIENCE.saturating_sub(since.elapsed()));
+                // Room that is made after this look rings the bell.
+                if !self.shelf.has_room() {
+                    let left = FULL_PATIENCE.saturating_sub(since.elapsed());
+                    self.bell.wait(left);
+                }
                 continue;
             }
             match self.step(consumer) {
@@ -158,6 +161,7 @@ impl Reading {
             match self.step(consumer) {
                 Stepped::Fatal => return End::Fatal,
                 Stepped::Something => unannounced = 1,
+                Stepped::Nothing if flow.is_paused() && self.shelf.has_room() => {}
                 Stepped::Nothing => {
                     self.bell.wait(IDLE);
                     self.pay(consumer);
@@ -296,6 +300,12 @@ enum Flow {
     },
     /// It is polled, and does not fetch.
     Paused,
+}
+
+impl Flow {
+    fn is_paused(self) -> bool {
+        matches!(self, Self::Paused)
+    }
 }
 
 /// What polling once gave.

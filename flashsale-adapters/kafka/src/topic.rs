@@ -145,7 +145,8 @@ fn not_made(config: &KafkaConfig, brokers: usize, code: Code) -> Fault {
                 Some(copies) => format!("{copies} copies"),
                 None => "as many copies as default.replication.factor says".to_owned(),
             };
-            Fault::misconfigured(format!(
+            // They may come up one by one.
+            Fault::unavailable(format!(
                 "{missing}, and {brokers} brokers cannot keep {copies} of it: start more brokers, \
                  or set a smaller replication"
             ))

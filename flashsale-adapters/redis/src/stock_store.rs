@@ -59,7 +59,7 @@ struct Core {
     result_ttl_s: u32,
     clock: Option<Arc<dyn Clock>>,
     sales: SaleStates,
-    results: Lane<(ProductId, UserId), Option<SaleResult>>,
+    results: Lane<(ProductId, UserId), results::Found>,
     wishes: Room,
     acknowledgements: Room,
     reads: Room,

@@ -3,14 +3,17 @@
 
 mod shop;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::domain::{Decision, OpenOutcome, ReserveOutcome, SaleResult, UserId};
 use flashsale_core::ports::{StockStore, StockStoreExt};
-use flashsale_core::{Effect, ErrorKind};
+use flashsale_core::{Effect, ErrorKind, PortError};
+use flashsale_redis::RedisStockStore;
 use flashsale_stack::{Redis, RedisCluster};
 use shop::*;
+use tokio::task::JoinSet;
 
 /// The node that has the slot of the product 42, and another one.
 fn owner_and_other(cluster: &mut RedisCluster) -> (usize, usize) {
@@ -180,22 +183,91 @@ async fn a_replica_that_takes_over_is_found() {
     assert_eq!(units(&store).await, (98, 2, 0));
 }
 
+/// That each of these users has bought.
+fn results_of(users: &[UserId]) -> Vec<SaleResult> {
+    let result = |user: &UserId| SaleResult {
+        user: user.clone(),
+        product: sale().product,
+        sale: sale().id,
+        attempt: fresh_id(),
+        decision: Decision::Success(order(1)),
+        reserved_at: ALWAYS.start,
+    };
+    users.iter().map(result).collect()
+}
+
+/// Asks for the results of all these users at the same time.
+async fn each_by_himself(
+    store: &Arc<RedisStockStore>,
+    users: &[UserId],
+) -> Vec<(UserId, Result<Option<SaleResult>, PortError>)> {
+    let mut calls = JoinSet::new();
+    for user in users {
+        let (store, user) = (store.clone(), user.clone());
+        calls.spawn(async move {
+            let result = store.result(sale().product, &user).await;
+            (user, result)
+        });
+    }
+    calls.join_all().await
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_costs_only_its_own_users_their_results() {
+    let mut cluster = RedisCluster::start();
+    let store = punctual(cluster.url());
+    for node in cluster.nodes() {
+        node.cli(&["config", "set", "cluster-require-full-coverage", "no"]);
+    }
+    let users: Vec<UserId> = (0..60).map(user).collect();
+    let (early, late): (Vec<_>, Vec<_>) = results_of(&users)
+        .into_iter()
+        .enumerate()
+        .partition(|(number, _)| number % 2 == 0);
+    let plain = |results: Vec<(usize, SaleResult)>| -> Vec<SaleResult> {
+        results.into_iter().map(|(_, result)| result).collect()
+    };
+    let (early, late) = (plain(early), plain(late));
+    store.put_results(&early).await.unwrap();
+    let lost = |user: &UserId, node: &Redis| {
+        let key = format!("flashsale:result:{{{user}}}:{{{}}}", sale().product);
+        !node.cli(&["get", &key]).contains("MOVED")
+    };
+    let node = &cluster.nodes()[0];
+    let away: BTreeSet<String> = users
+        .iter()
+        .filter(|user| lost(user, node))
+        .map(ToString::to_string)
+        .collect();
+    assert!((1..users.len()).contains(&away.len()), "{away:?}");
+    let is_away = |user: &UserId| away.contains(&user.to_string());
+    for frozen in [true, false] {
+        match frozen {
+            true => cluster.nodes()[0].freeze(),
+            false => cluster.nodes()[0].kill(),
+        }
+        let error = store.put_results(&late).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.effect(), Effect::Unknown, "others are written");
+        let bought = early.iter().chain(&late);
+        let bought: HashMap<_, _> = bought.map(|result| (result.user.clone(), result)).collect();
+        for (user, result) in each_by_himself(&store, &users).await {
+            match is_away(&user) {
+                true => assert_eq!(result.unwrap_err().effect(), Effect::None, "{user}"),
+                false => assert_eq!(result.unwrap().as_ref(), Some(bought[&user]), "{user}"),
+            }
+        }
+        // A batch has one outcome.
+        store.results(sale().product, &users).await.unwrap_err();
+    }
+}
+
 #[tokio::test]
 async fn results_of_many_users_are_on_many_nodes() {
     let mut cluster = RedisCluster::start();
     let store = store(cluster.url());
     let users: Vec<UserId> = (0..500).map(user).collect();
-    let results: Vec<_> = users
-        .iter()
-        .map(|user| SaleResult {
-            user: user.clone(),
-            product: sale().product,
-            sale: sale().id,
-            attempt: fresh_id(),
-            decision: Decision::Success(order(1)),
-            reserved_at: ALWAYS.start,
-        })
-        .collect();
+    let results = results_of(&users);
     store.put_results(&results).await.unwrap();
     let found = store.results(sale().product, &users).await.unwrap();
     let expected: Vec<_> = results.into_iter().map(Some).collect();

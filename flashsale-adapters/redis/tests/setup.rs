@@ -10,6 +10,8 @@ use flashsale_core::{Effect, ErrorKind, PortError};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 use flashsale_stack::{Redis, RedisCluster};
 use shop::*;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 /// The one line that says what is wrong.
 fn line(error: &PortError) -> String {
@@ -87,6 +89,59 @@ async fn one_node_is_no_cluster_and_a_cluster_is_not_one_node() {
     let told = line(&no_cluster.check().await.unwrap_err());
     assert!(told.contains("give one address"), "{told}");
     line(&no_cluster.reserve_one(&sale(), &wish(1)).await.unwrap_err());
+}
+
+/// Answers as an older Redis does, as far as a check asks it. Returns its address.
+async fn older_redis(version: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(serve_as(version, client));
+        }
+    });
+    format!("redis://127.0.0.1:{port}")
+}
+
+async fn serve_as(version: &str, client: TcpStream) {
+    let (read, mut write) = client.into_split();
+    let mut lines = BufReader::new(read).lines();
+    // A command is *COUNT and then $LENGTH and the word, COUNT times.
+    while let Ok(Some(count)) = lines.next_line().await {
+        let mut words = Vec::new();
+        for _ in 0..count[1..].parse().unwrap() {
+            lines.next_line().await.unwrap();
+            words.push(lines.next_line().await.unwrap().unwrap());
+        }
+        let answer = match words[0].to_uppercase().as_str() {
+            "HELLO" if version >= "6" => format!(
+                "%3\r\n$7\r\nversion\r\n${}\r\n{version}\r\n$5\r\nproto\r\n:3\r\n\
+                 $4\r\nrole\r\n$6\r\nmaster\r\n",
+                version.len()
+            ),
+            "INFO" => {
+                let info = format!(
+                    "redis_version:{version}\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n"
+                );
+                format!("${}\r\n{info}\r\n", info.len())
+            }
+            word => format!("-ERR unknown command `{word}`, with args beginning with: \r\n"),
+        };
+        write.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_redis_before_7_is_refused() {
+    // One that knows the protocol, and one that does not.
+    for version in ["6.2.14", "5.0.14"] {
+        let store = store(older_redis(version).await);
+        let told = line(&store.check().await.unwrap_err());
+        assert!(
+            told.contains("too old: use 7.0 or later"),
+            "{version}: {told}"
+        );
+    }
 }
 
 #[test]

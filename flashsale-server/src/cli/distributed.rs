@@ -26,6 +26,8 @@ use crate::control::{Operations, Reply, Request};
 /// How long a command waits for a server that does not answer yet.
 const COMMAND_WAIT: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How long a server that does not answer keeps a process from serving, about.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 /// How often a server that is waited for is mentioned in the log.
 const REMIND: Duration = Duration::from_secs(5);
 /// How long the queue may take at the end.
@@ -93,20 +95,25 @@ pub(super) fn server(
     })
 }
 
-/// Waits for each of the servers, however long that takes, and stops at once if one of them cannot
-/// be used as it is.
+/// Waits for the database, however long that takes, and looks at the other servers meanwhile; stops
+/// at once if one of them cannot be used as it is. Who does not answer yet may be away for long, and
+/// that ends nothing any more once this process serves, whatever turns out later.
 pub(super) fn startup(stack: Distributed) -> Startup {
     let (first, beside, last) = (stack.clone(), stack.clone(), stack);
     Startup {
         first: Box::pin(async move {
-            wait_for("DATABASE_URL", None, || first.migrate()).await?;
-            wait_for("DATABASE_URL", None, || first.database().check()).await
+            let database = async {
+                wait_for("DATABASE_URL", None, || first.migrate()).await?;
+                wait_for("DATABASE_URL", None, || first.database().check()).await
+            };
+            let stock = look("REDIS_URL", || first.stock().check());
+            let queue = look("KAFKA_BROKERS", || first.queue().check());
+            tokio::try_join!(database, stock, queue).map(|_| ())
         }),
         beside: Box::pin(async move {
-            let stock = wait_for("REDIS_URL", None, || beside.stock().check());
-            let queue = wait_for("KAFKA_BROKERS", None, || beside.queue().check());
-            // The queue may be away for long; that keeps nobody from buying.
-            tokio::try_join!(stock, queue).map(|_| ())
+            let stock = wait_on("REDIS_URL", || beside.stock().check());
+            let queue = wait_on("KAFKA_BROKERS", || beside.queue().check());
+            tokio::join!(stock, queue);
         }),
         last: Box::pin(async move { last.close(CLOSE_GRACE).await }),
     }
@@ -211,6 +218,55 @@ where
             remind_at = now + REMIND;
         }
         sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Gives a server a moment to answer. It may be away, but not set up so that it cannot be used.
+async fn look<F>(name: &'static str, attempt: impl Fn() -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), PortError>>,
+{
+    let deadline = Instant::now() + LOOK_MAX;
+    loop {
+        match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(fault) if !fault.kind().is_transient() => {
+                return Err(setting(name, &Cause(&fault)));
+            }
+            Err(_) if Instant::now() + RETRY_PAUSE >= deadline => return Ok(()),
+            Err(_) => sleep(RETRY_PAUSE).await,
+        }
+    }
+}
+
+/// Waits beside a process that serves until a server can be used. What has to be mended is said
+/// once; until then `GET /ready` says that the server is down.
+async fn wait_on<F>(name: &'static str, attempt: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), PortError>>,
+{
+    let mut said = None;
+    let mut remind_at = Instant::now();
+    while let Err(fault) = attempt().await {
+        let error = Cause(&fault).to_string();
+        let now = Instant::now();
+        if !fault.kind().is_transient() {
+            if said.as_ref() != Some(&error) {
+                tracing::error!(
+                    setting = name,
+                    error,
+                    "a server cannot be used as it is set up; mend it, this process goes on meanwhile"
+                );
+            }
+            said = Some(error);
+        } else if now >= remind_at {
+            tracing::warn!(setting = name, error, "waiting for a server");
+            remind_at = now + REMIND;
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+    if said.is_some() {
+        tracing::info!(setting = name, "the server can be used now");
     }
 }
 

@@ -39,8 +39,8 @@ pub(super) struct Server {
 pub(super) struct Startup {
     /// Has to succeed before anything runs beside the requests.
     pub(super) first: LocalBoxFuture<'static, Result<(), Failure>>,
-    /// Goes on meanwhile. If it fails, the server stops.
-    pub(super) beside: LocalBoxFuture<'static, Result<(), Failure>>,
+    /// Goes on while the server serves.
+    pub(super) beside: LocalBoxFuture<'static, ()>,
     /// Comes last of all.
     pub(super) last: LocalBoxFuture<'static, ()>,
 }
@@ -133,7 +133,7 @@ impl Server {
                     first.await?;
                     background = Some(Background::start(&self.services, &self.background).await);
                     ready();
-                    beside.await?;
+                    beside.await;
                     std::future::pending().await
                 };
                 let served = tokio::select! {

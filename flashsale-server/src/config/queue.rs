@@ -72,6 +72,8 @@ pub(crate) struct QueueConfig {
 impl QueueArgs {
     const TOPIC_DEFAULT: &str = "flashsale.attempts";
     const GROUP_DEFAULT: &str = "flash-sale-worker-group";
+    /// What Kafka takes, in bytes.
+    const GROUP_LEN_MAX: usize = 249;
 
     /// Checks the settings, for a command that gets along without a queue; nothing if none is given.
     pub(crate) fn validate_if_given(&self) -> Result<Option<QueueConfig>, SettingError> {
@@ -118,10 +120,17 @@ impl QueueArgs {
                 return Err(SettingError::value("ON_PUBLISH_FAILURE", other, allowed));
             }
         };
+        let group = text(&self.kafka_consumer_group, Self::GROUP_DEFAULT);
+        let odd = |c: char| c.is_control() || c.is_whitespace();
+        if group.len() > Self::GROUP_LEN_MAX || group.contains(odd) {
+            let allowed = "must have 1 to 249 characters, none of them a space or a control \
+                           character, e.g. flash-sale-worker-group";
+            return Err(SettingError::value("KAFKA_CONSUMER_GROUP", group, allowed));
+        }
         Ok(QueueConfig {
             brokers: brokers.to_owned(),
             topic: text(&self.kafka_topic, Self::TOPIC_DEFAULT),
-            group: text(&self.kafka_consumer_group, Self::GROUP_DEFAULT),
+            group,
             accept_after,
             on_publish_failure,
         })

@@ -1,5 +1,7 @@
 //! What cannot work stops the start, with one line that names the setting and the remedy.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use flashsale_stack::{Postgres, Redis};
@@ -45,6 +47,13 @@ fn settings_that_cannot_be_used() {
         ("KAFKA_BROKERS", "localhost", "127.0.0.1:9092"),
         ("KAFKA_BROKERS", "", "127.0.0.1:9092"),
         ("ACCEPT_AFTER", "never", "logged or reserved"),
+        ("KAFKA_CONSUMER_GROUP", "the workers", "1 to 249 characters"),
+        ("KAFKA_CONSUMER_GROUP", "a\tb", "1 to 249 characters"),
+        (
+            "KAFKA_CONSUMER_GROUP",
+            &"w".repeat(250),
+            "e.g. flash-sale-worker-group",
+        ),
     ] {
         let mut command = shop.serve_command("all");
         command.env(setting, value);
@@ -84,6 +93,28 @@ fn a_redis_that_would_forget() {
     shop.redis
         .cli(&["config", "set", "maxmemory-policy", "allkeys-lru"]);
     ensure_stops(shop.serve_command("all"), "REDIS_URL", "noeviction");
+}
+
+#[test]
+fn a_redis_that_is_too_old() {
+    // It knows nothing of what the greeting of a newer one asks.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut buffer = [0; 4_096];
+            while let Ok(read @ 1..) = client.read(&mut buffer) {
+                // Each command begins with its number of words.
+                let commands = buffer[..read].iter().filter(|byte| **byte == b'*');
+                let answers = b"-ERR unknown command `HELLO`\r\n".repeat(commands.count());
+                let _ = client.write_all(&answers);
+            }
+        }
+    });
+    let shop = Shop::new();
+    let mut command = shop.serve_command("all");
+    command.env("REDIS_URL", format!("redis://127.0.0.1:{port}"));
+    ensure_stops(command, "REDIS_URL", "use 7.0 or later");
 }
 
 #[test]

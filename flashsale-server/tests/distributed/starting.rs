@@ -1,5 +1,6 @@
 //! How processes start, change and leave.
 
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use flashsale_stack::{Kafka, Postgres, Redis};
@@ -228,4 +229,61 @@ async fn the_audit_trail_has_every_accepted_attempt_and_the_refusals() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(shop.count(&format!("{outcomes} = 'ACCEPTED'")), 10);
+}
+
+/// Leads from a port to a server, from now on.
+fn lead(port: u16, server: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_turns_out_wrong_ends_nobody_who_serves() {
+    let shop = Shop::new();
+    let late = Redis::reserve();
+    let forgetful = Redis::with(&["--maxmemory-policy", "allkeys-lru"]);
+    let start = |role| {
+        let mut command = shop.serve_command(role);
+        ServerProcess::start(command.env("REDIS_URL", late.url()))
+    };
+    let (worker, api) = (start("worker"), start("api"));
+    lead(late.port(), forgetful.port());
+    for server in [&worker, &api] {
+        let line = server.wait_for_log("cannot be used as it is set up");
+        assert!(line.contains("REDIS_URL"), "{line}");
+        assert!(line.contains("set maxmemory-policy noeviction"), "{line}");
+    }
+    let down = |answer: &Answer| answer.body["checks"]["stock"] == "down";
+    let ready = ("GET", "/ready", "");
+    let degraded = until("degraded", &worker, ready, down).await;
+    assert_eq!(degraded.status, 200);
+    assert_eq!(degraded.body["status"], "degraded");
+    let unusable = until("unusable", &api, ready, down).await;
+    assert_eq!(unusable.status, 503);
+
+    // Several checks later it is said once, and nobody has ended.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    forgetful.cli(&["config", "set", "maxmemory-policy", "noeviction"]);
+    for server in [&worker, &api] {
+        let fine = |answer: &Answer| answer.status == 200 && answer.body["status"] == "ok";
+        until("mended", server, ready, fine).await;
+        let log = server.rest_of_log();
+        let again = log
+            .iter()
+            .filter(|line| line.contains("cannot be used as it is"));
+        assert_eq!(again.count(), 0, "{log:#?}");
+    }
 }

@@ -83,11 +83,14 @@ impl Job for Acknowledging {
         items: &[(UserId, AttemptId)],
         attempt: lane::Attempt,
     ) -> Result<Vec<()>, Fault> {
-        let SaleState { sale, keys, .. } = &*self.state;
+        let SaleState {
+            sale, keys, seen, ..
+        } = &*self.state;
         let keys_in_order = [keys.sale.as_str(), &keys.users, &keys.outbox];
-        let size = 1 + 2 * items.len();
+        let size = 3 + 2 * items.len();
         let mut request = Request::script(keys.slot, &scripts::ACKNOWLEDGE, &keys_in_order, size);
-        request.command.arg(sale.id.get());
+        let command = request.command.arg(sale.id.get());
+        command.arg(sale.epoch.get()).arg(seen.seq());
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         for (user, attempt) in items {
             let attempt = attempt.as_uuid();

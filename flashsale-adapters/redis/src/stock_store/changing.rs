@@ -1,4 +1,4 @@
-use flashsale_core::domain::{ApplyOutcome, Levels, SaleChange, SaleRef, StockEvent};
+use flashsale_core::domain::{ApplyOutcome, Levels, Phase, SaleChange, SaleRef, StockEvent};
 
 use redis::Value;
 
@@ -6,6 +6,7 @@ use super::{Core, check_exact};
 use crate::error::Fault;
 use crate::link::Request;
 use crate::notation;
+use crate::sale_state::SaleState;
 use crate::scripts::{self, Script};
 
 impl Core {
@@ -18,7 +19,7 @@ impl Core {
         let state = self.sale(sale);
         let keys = &state.keys;
         let keys_in_order = [keys.stock.as_str(), &keys.sale];
-        let mut request = Request::script(keys.slot, &scripts::APPLY, &keys_in_order, 4);
+        let mut request = Request::script(keys.slot, &scripts::APPLY, &keys_in_order, 6);
         let (letter, number) = match event.change {
             SaleChange::Pause => ("P", 0),
             SaleChange::Resume => ("O", 0),
@@ -30,6 +31,7 @@ impl Core {
         check_exact(number.unsigned_abs(), "a stock has at most 2^52 units")?;
         let command = request.command.arg(sale.id.get());
         command.arg(event.version).arg(letter).arg(number);
+        command.arg(sale.epoch.get()).arg(state.seen.seq());
         let answer = self.work(&request, self.work_deadline()).await;
         self.sales.changed(sale.product);
         let answer = notation::texts(answer?)?;
@@ -50,22 +52,59 @@ impl Core {
     }
 
     pub(super) async fn fence(&self, sale: &SaleRef) -> Result<Option<Levels>, Fault> {
-        let mut request = self.about(sale, &scripts::FENCE);
-        request.command.arg(sale.epoch.get());
+        let state = self.sale(sale);
+        let mut request = about(&state, &scripts::FENCE);
+        let command = request.command.arg(sale.epoch.get());
+        command.arg(state.seen.seq());
         let answer = self.work(&request, self.work_deadline()).await;
         self.sales.changed(sale.product);
         notation::levels(answer?)
     }
 
     pub(super) async fn levels(&self, sale: &SaleRef) -> Result<Option<Levels>, Fault> {
-        let request = self.about(sale, &scripts::LEVELS);
-        notation::levels(self.work(&request, self.work_deadline()).await?)
+        let state = self.sale(sale);
+        let seen = state.seen.seq();
+        let request = about(&state, &scripts::LEVELS);
+        let levels = notation::levels(self.work(&request, self.work_deadline()).await?)?;
+        match levels {
+            Some(levels) if levels.epoch == sale.epoch => {
+                Ok(Some(self.judge(&state, seen, levels).await))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// The levels as they are to be told, after `seen` was seen: those of a stock that has gone back
+    /// in time are worth nothing.
+    async fn judge(&self, state: &SaleState, seen: u64, levels: Levels) -> Levels {
+        let rebuilt = levels.phase == Phase::Recovering;
+        if levels.seq >= seen {
+            if !rebuilt {
+                state.seen.note(levels.seq);
+            }
+            return levels;
+        }
+        if !rebuilt {
+            let (id, seq) = (state.sale.id, levels.seq);
+            tracing::warn!(sale.id = %id, seq, seen, "Redis has lost a part of this sale's stock");
+            // A script of its own, so that levels can be read from a server that takes no writes.
+            if let Err(fault) = self.fence(&state.sale).await {
+                tracing::debug!(
+                    ?fault,
+                    "a stock that has gone back in time is not fenced yet"
+                );
+            }
+        }
+        Levels {
+            phase: Phase::Recovering,
+            ..levels
+        }
     }
 
     /// A number that changes whenever somebody comes to hold units of the sale, or does no more;
     /// nothing if the sale has units, is of another epoch, or is not loaded.
     pub(super) async fn holders_version(&self, sale: &SaleRef) -> Result<Option<u64>, Fault> {
-        let request = self.about(sale, &scripts::LEVELS);
+        let request = about(&self.sale(sale), &scripts::LEVELS);
         let answer = self.work(&request, self.work_deadline()).await?;
         let version = match &answer {
             Value::Array(fields) => fields.get(9).and_then(notation::count),
@@ -76,20 +115,19 @@ impl Core {
             levels.is_some_and(|levels| (levels.epoch, levels.available) == (sale.epoch, 0));
         Ok(version.filter(|_| empty))
     }
+}
 
-    /// A call of a script that takes all keys of the product and the sale.
-    fn about(&self, sale: &SaleRef, script: &'static Script) -> Request {
-        let state = self.sale(sale);
-        let keys = &state.keys;
-        let keys_in_order = [
-            keys.stock.as_str(),
-            &keys.sale,
-            &keys.users,
-            &keys.outbox,
-            &keys.undecided,
-        ];
-        let mut request = Request::script(keys.slot, script, &keys_in_order, 2);
-        request.command.arg(sale.id.get());
-        request
-    }
+/// A call of a script that takes all keys of the product and the sale.
+fn about(state: &SaleState, script: &'static Script) -> Request {
+    let SaleState { sale, keys, .. } = state;
+    let keys_in_order = [
+        keys.stock.as_str(),
+        &keys.sale,
+        &keys.users,
+        &keys.outbox,
+        &keys.undecided,
+    ];
+    let mut request = Request::script(keys.slot, script, &keys_in_order, 3);
+    request.command.arg(sale.id.get());
+    request
 }

@@ -83,6 +83,9 @@ impl Job for Reserving {
             sold_out.clear();
             return Ok(vec![ReserveOutcome::Recovering; wishes.len()]);
         };
+        if judged.is_selling() != Some(false) {
+            self.state.seen.note(judged.seq);
+        }
         let shown = Shown {
             version: judged.holders_version,
             available: judged.available,
@@ -102,7 +105,9 @@ impl Job for Reserving {
 
 impl Reserving {
     fn request(&self, wishes: &[Reservation]) -> Request {
-        let SaleState { sale, keys, .. } = &*self.state;
+        let SaleState {
+            sale, keys, seen, ..
+        } = &*self.state;
         let keys_in_order = [
             keys.stock.as_str(),
             &keys.sale,
@@ -110,12 +115,13 @@ impl Reserving {
             &keys.outbox,
             &keys.undecided,
         ];
-        let size = 3 + 3 * wishes.len();
+        let size = 4 + 3 * wishes.len();
         let mut request = Request::script(keys.slot, &scripts::RESERVE, &keys_in_order, size);
         let command = &mut request.command;
         command
             .arg(sale.id.get())
             .arg(sale.epoch.get())
+            .arg(seen.seq())
             .arg(self.core.now());
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         for wish in wishes {

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flashsale_core::Effect;
 use flashsale_core::domain::{ProductId, SaleResult, UserId};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use redis::Value;
 use tokio::time::Instant;
 
@@ -17,38 +18,42 @@ use crate::scripts;
 
 /// How many results one call writes, so that buyers do not wait for it.
 const CHUNK: usize = 256;
-/// How many calls are in flight at the same time when each is for another slot.
-const AT_ONCE: usize = 64;
 
 impl Core {
+    /// Writes all that can be written; on a cluster some slots may be away while others are not.
     pub(super) async fn put_results(&self, results: &[SaleResult]) -> Result<(), Fault> {
         let deadline = self.work_deadline();
         let keys: Vec<_> = results
             .iter()
             .map(|result| keys::result(&self.prefix, result.product, &result.user))
             .collect();
-        let mut groups: Vec<(u16, Vec<usize>)> = Vec::new();
-        for (slot, group) in self.by_slot(&keys) {
-            groups.extend(group.chunks(CHUNK).map(|chunk| (slot, chunk.to_vec())));
-        }
-        let mut begun = false;
-        for groups in groups.chunks(AT_ONCE) {
-            let calls = groups.iter().map(|(slot, group)| {
-                let in_order: Vec<_> = group.iter().map(|at| keys[*at].as_str()).collect();
-                let size = 1 + group.len();
-                let mut request = Request::script(*slot, &scripts::PUT_RESULTS, &in_order, size);
-                request.command.arg(self.result_ttl_s);
-                for at in group {
-                    request.command.arg(notation::result_text(&results[*at]));
-                }
-                async move { self.work(&request, deadline).await }
-            });
-            let partly = begun || groups.len() > 1;
-            let written = try_join_all(calls).await;
-            written.map_err(|fault| if partly { fault.unknown() } else { fault })?;
-            begun = true;
-        }
-        Ok(())
+        let slots = self.by_slot(&keys);
+        let groups = slots
+            .iter()
+            .flat_map(|(slot, group)| group.chunks(CHUNK).map(move |chunk| (*slot, chunk)));
+        let calls = groups.map(|(slot, group)| {
+            let in_order: Vec<_> = group.iter().map(|at| keys[*at].as_str()).collect();
+            let size = 1 + group.len();
+            let mut request = Request::script(slot, &scripts::PUT_RESULTS, &in_order, size);
+            request.command.arg(self.result_ttl_s);
+            for at in group {
+                request.command.arg(notation::result_text(&results[*at]));
+            }
+            async move { self.work(&request, deadline).await }
+        });
+        let (written, faults): (Vec<_>, Vec<_>) =
+            join_all(calls).await.into_iter().partition(Result::is_ok);
+        let partly = !written.is_empty();
+        let unknown = |fault: &Fault| fault.effect == Effect::Unknown;
+        let mut faults = faults.into_iter().filter_map(Result::err);
+        let Some(first) = faults.next() else {
+            return Ok(());
+        };
+        Err(if partly || faults.any(|fault| unknown(&fault)) {
+            first.unknown()
+        } else {
+            first
+        })
     }
 
     pub(super) async fn results(
@@ -65,8 +70,8 @@ impl Core {
             core: Arc::clone(self),
         };
         let lane = &self.results;
-        lane.submit(items.collect(), deadline, &self.reads, job)
-            .await
+        let found = lane.submit(items.collect(), deadline, &self.reads, job);
+        found.await?.into_iter().collect()
     }
 
     /// Which of the keys can be in one call: those of a slot, or all of them on one server.
@@ -84,16 +89,20 @@ impl Core {
     }
 }
 
-/// Reads results.
+/// Reads results, those of each slot by themselves: who is in a slot that is away keeps nobody from
+/// his answer whose results are read by the same call.
 struct Reading {
     core: Arc<Core>,
 }
 
+/// What is known of one user's result.
+pub(super) type Found = Result<Option<SaleResult>, Fault>;
+
 impl Job for Reading {
     type Item = (ProductId, UserId);
-    type Outcome = Option<SaleResult>;
+    type Outcome = Found;
 
-    fn lane(&self) -> &Lane<(ProductId, UserId), Option<SaleResult>> {
+    fn lane(&self) -> &Lane<(ProductId, UserId), Found> {
         &self.core.results
     }
 
@@ -109,40 +118,52 @@ impl Job for Reading {
         &self,
         items: &[(ProductId, UserId)],
         attempt: lane::Attempt,
-    ) -> Result<Vec<Option<SaleResult>>, Fault> {
+    ) -> Result<Vec<Found>, Fault> {
         let prefix = &self.core.prefix;
         let keys = items.iter();
         let keys: Vec<_> = keys
             .map(|(product, user)| keys::result(prefix, *product, user))
             .collect();
-        let mut found = vec![Value::Nil; items.len()];
-        let slots: Vec<_> = self.core.by_slot(&keys).into_iter().collect();
-        for slots in slots.chunks(AT_ONCE) {
-            let calls = slots.iter().map(|(slot, group)| {
-                let mut command = redis::cmd("MGET");
-                for at in group {
-                    command.arg(&keys[*at]);
+        let slots = self.core.by_slot(&keys);
+        let calls = slots.iter().map(|(slot, group)| {
+            let mut command = redis::cmd("MGET");
+            for at in group {
+                command.arg(&keys[*at]);
+            }
+            let request = Request::command(*slot, command);
+            let nodes = &self.core.nodes;
+            async move {
+                let answer = nodes.call(&request, attempt.away, attempt.deadline);
+                notation::list(answer.await?)
+            }
+        });
+        let answers = join_all(calls).await;
+        if let Some(Err(fault)) = answers.first()
+            && answers.iter().all(Result::is_err)
+        {
+            // Worth another attempt.
+            return Err(fault.clone());
+        }
+        let mut found: Vec<Found> = vec![Ok(None); items.len()];
+        for (group, answer) in slots.values().zip(answers) {
+            match answer {
+                Ok(values) => {
+                    for (at, value) in group.iter().zip(values) {
+                        found[*at] = read(&items[*at], &value);
+                    }
                 }
-                let request = Request::command(*slot, command);
-                let nodes = &self.core.nodes;
-                async move {
-                    let answer = nodes.call(&request, attempt.away, attempt.deadline);
-                    notation::list(answer.await?)
-                }
-            });
-            for ((_, group), values) in slots.iter().zip(try_join_all(calls).await?) {
-                for (at, value) in group.iter().zip(values) {
-                    found[*at] = value;
-                }
+                Err(fault) => group
+                    .iter()
+                    .for_each(|at| found[*at] = Err(fault.clone().harmless())),
             }
         }
-        let results = items.iter().zip(&found).map(|((product, user), value)| {
-            let text = match value {
-                Value::Nil => return Ok(None),
-                value => notation::text(value)?,
-            };
-            notation::result(text, *product, user).map(Some)
-        });
-        results.collect()
+        Ok(found)
+    }
+}
+
+fn read((product, user): &(ProductId, UserId), value: &Value) -> Found {
+    match value {
+        Value::Nil => Ok(None),
+        value => notation::result(notation::text(value)?, *product, user).map(Some),
     }
 }

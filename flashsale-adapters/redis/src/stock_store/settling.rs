@@ -49,7 +49,9 @@ impl Core {
         settlements: &[Settlement],
         deadline: Instant,
     ) -> Result<Vec<SettleOutcome>, Fault> {
-        let SaleState { sale, keys, .. } = state;
+        let SaleState {
+            sale, keys, seen, ..
+        } = state;
         let keys_in_order = [
             keys.stock.as_str(),
             &keys.sale,
@@ -57,9 +59,10 @@ impl Core {
             &keys.outbox,
             &keys.undecided,
         ];
-        let size = 1 + 6 * settlements.len();
+        let size = 3 + 6 * settlements.len();
         let mut request = Request::script(keys.slot, &scripts::SETTLE, &keys_in_order, size);
-        request.command.arg(sale.id.get());
+        let command = request.command.arg(sale.id.get());
+        command.arg(sale.epoch.get()).arg(seen.seq());
         for settlement in settlements {
             let (letter, reference) = notation::decision(&settlement.decision);
             request

@@ -76,6 +76,7 @@ pub async fn stock_store(fixture: &dyn Fixture<StockStoreRig>) -> Report {
                 settling::an_order_of_another_attempt_is_adopted,
                 settling::a_lost_hold_is_healed,
                 settling::an_order_without_units_is_drift_and_stops_the_sale,
+                settling::an_order_without_units_is_told_again_until_there_are_some,
                 settling::a_failure_of_another_attempt_changes_nothing,
                 settling::what_is_sold_stays_sold,
                 settling::repeating_a_settlement_changes_nothing,

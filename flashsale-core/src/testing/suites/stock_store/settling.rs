@@ -167,6 +167,31 @@ pub(super) async fn an_order_without_units_is_drift_and_stops_the_sale(rigs: Rig
     Ok(Ran::Yes)
 }
 
+pub(super) async fn an_order_without_units_is_told_again_until_there_are_some(
+    rigs: Rigs<'_>,
+) -> Checked {
+    let bench = Bench::open(rigs, 1).await?;
+    let taken = bench.reserve(1).await?;
+    let lost = samples::attempt(&bench.sale, user(2), 1);
+    for _ in 0..2 {
+        let outcome = bench.settle(&lost, success(1)).await?;
+        ensure_eq!("the outcome", outcome, SettleOutcome::Drift);
+        bench.ensure_units("nothing is taken", (0, 1, 0)).await?;
+        ensure_eq!("the phase", bench.levels().await?.phase, Phase::Recovering);
+    }
+    let released = Decision::Failed(FailReason::Cancelled);
+    let outcome = bench.settle(&taken, released).await?;
+    ensure_eq!("the release", outcome, SettleOutcome::Released);
+    ensure_eq!("the phase", bench.levels().await?.phase, Phase::Recovering);
+    let outcome = bench.settle(&lost, success(1)).await?;
+    ensure_eq!("the outcome with units", outcome, SettleOutcome::Healed);
+    let outcome = bench.settle(&lost, success(1)).await?;
+    ensure_eq!("the outcome after it", outcome, SettleOutcome::Unchanged);
+    bench.ensure_units("after it", (0, 0, 1)).await?;
+    ensure_eq!("the phase", bench.levels().await?.phase, Phase::Recovering);
+    Ok(Ran::Yes)
+}
+
 pub(super) async fn a_failure_of_another_attempt_changes_nothing(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs, 3).await?;
     let attempt = bench.reserve(1).await?;
