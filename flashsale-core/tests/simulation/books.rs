@@ -1,0 +1,225 @@
+//! What may never happen, checked whenever something does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flashsale_core::domain::{
+    Attempt, AttemptId, Decision, FailReason, OrderStatus, SaleId, UserId,
+};
+use flashsale_core::services::{AttemptOutcome, Durability, Standing};
+
+use super::ports::number;
+
+/// A rule that was broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) rule: &'static str,
+    pub(crate) how: String,
+}
+
+pub(crate) type Held = Result<(), Broken>;
+
+pub(crate) fn broken(rule: &'static str, how: impl Into<String>) -> Held {
+    let how = how.into();
+    Err(Broken { rule, how })
+}
+
+/// Everything that was decided and told, kept apart from the engine.
+#[derive(Default)]
+pub(crate) struct Books {
+    decisions: BTreeMap<AttemptId, Decision>,
+    winners: BTreeMap<(SaleId, UserId), AttemptId>,
+    failures: BTreeSet<(SaleId, UserId)>,
+    sold: BTreeMap<SaleId, u64>,
+    told: BTreeMap<(SaleId, UserId), Told>,
+    /// The stock store may lose data in this world.
+    may_lose: bool,
+}
+
+/// What a user was told about a sale.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// The attempts that were accepted, the last one last.
+    pub(crate) accepted: Vec<(AttemptId, Durability)>,
+    pub(crate) success: bool,
+}
+
+impl Books {
+    pub(crate) fn new(may_lose: bool) -> Self {
+        Self {
+            may_lose,
+            ..Self::default()
+        }
+    }
+
+    /// The order repository, which has `stock` units of the sale, has decided.
+    pub(crate) fn decided(&mut self, attempt: &Attempt, decision: Decision, stock: u64) -> Held {
+        if let Some(before) = self.decisions.get(&attempt.id) {
+            if *before != decision {
+                let number = number(attempt.id);
+                let how = format!("attempt {number} was {before:?} and now is {decision:?}");
+                return broken("a decision never changes", how);
+            }
+            return Ok(());
+        }
+        self.decisions.insert(attempt.id, decision);
+        let place = (attempt.sale, attempt.user.clone());
+        match decision {
+            Decision::Success(_) => {
+                if let Some(first) = self.winners.insert(place, attempt.id) {
+                    let how = format!("{} has {} and {}", attempt.user, first, attempt.id);
+                    return broken("one success per user and sale", how);
+                }
+                let sold = self.sold.entry(attempt.sale).or_default();
+                *sold += attempt.quantity.units();
+                if *sold > stock {
+                    let how = format!("{sold} of {stock} units of sale {} sold", attempt.sale);
+                    return broken("never more orders than stock", how);
+                }
+            }
+            Decision::Failed(reason) => {
+                self.failures.insert(place);
+                let promised = matches!(
+                    reason,
+                    FailReason::NoStock | FailReason::Duplicate(_) | FailReason::StaleEpoch
+                );
+                if promised && !self.may_lose {
+                    let how = format!("attempt {} failed: {reason:?}", number(attempt.id));
+                    return broken("nobody is promised too much unless stock data is lost", how);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the user knows at this moment.
+    pub(crate) fn told(&self, sale: SaleId, user: &UserId) -> Told {
+        let place = (sale, user.clone());
+        self.told.get(&place).cloned().unwrap_or_default()
+    }
+
+    fn is_failed(&self, attempt: AttemptId) -> bool {
+        matches!(self.decisions.get(&attempt), Some(Decision::Failed(_)))
+    }
+
+    /// The last attempt the user was told to have, unless it has failed.
+    fn living(&self, told: &Told) -> Option<AttemptId> {
+        let (attempt, _) = told.accepted.last()?;
+        (!self.is_failed(*attempt)).then_some(*attempt)
+    }
+
+    /// A user who had been told `before` when he asked has the answer to an attempt.
+    pub(crate) fn answered(
+        &mut self,
+        sale: SaleId,
+        user: &UserId,
+        before: &Told,
+        answer: &AttemptOutcome,
+    ) -> Held {
+        let living = self.living(before);
+        match answer {
+            AttemptOutcome::Accepted(acceptance) => {
+                let attempt = acceptance.attempt;
+                if living.is_some_and(|living| living != attempt) && !self.may_lose {
+                    let how = format!("{user} had {living:?} and now has {attempt}");
+                    return broken("a retry is the same attempt", how);
+                }
+                let place = (sale, user.clone());
+                let success = acceptance.status == OrderStatus::Success;
+                if success && self.winners.get(&place) != Some(&attempt) {
+                    let how = format!("{user} was told that attempt {attempt} has won");
+                    return broken("who is told of success has an order", how);
+                }
+                if !success && before.success && !self.may_lose {
+                    let how = format!("{user} was told of success, and now of an attempt");
+                    return broken("success lasts", how);
+                }
+                let told = self.told.entry(place).or_default();
+                told.success |= success;
+                if told.accepted.last().map(|(last, _)| *last) != Some(attempt) {
+                    told.accepted.push((attempt, acceptance.durability));
+                }
+                Ok(())
+            }
+            AttemptOutcome::SoldOut | AttemptOutcome::Ended | AttemptOutcome::Paused
+                if living.is_some() && !self.may_lose =>
+            {
+                let how = format!("{user} has {living:?} and is told {answer:?}");
+                broken("who has an attempt is not refused", how)
+            }
+            AttemptOutcome::UnknownSale => broken("a sale is known", format!("sale {sale} is not")),
+            AttemptOutcome::SoldOut
+            | AttemptOutcome::Ended
+            | AttemptOutcome::Paused
+            | AttemptOutcome::NotStarted { .. }
+            | AttemptOutcome::Recovering => Ok(()),
+        }
+    }
+
+    /// A user who had been told `before` when he asked has heard how he stands with the sale.
+    pub(crate) fn stands(
+        &mut self,
+        sale: SaleId,
+        user: &UserId,
+        before: &Told,
+        standing: Standing,
+    ) -> Held {
+        let place = (sale, user.clone());
+        if before.success && standing.status != OrderStatus::Success && !self.may_lose {
+            let how = format!("{user} was told of success in sale {sale}, then {standing:?}");
+            return broken("success lasts", how);
+        }
+        match standing.status {
+            OrderStatus::Success => {
+                if !self.winners.contains_key(&place) {
+                    let how = format!("{user} was told of success in sale {sale}");
+                    return broken("who is told of success has an order", how);
+                }
+                self.told.entry(place).or_default().success = true;
+            }
+            OrderStatus::Failed => {
+                if !self.failures.contains(&place) {
+                    let how = format!("{user} was told of a failure in sale {sale}");
+                    return broken("who is told of failure has failed", how);
+                }
+            }
+            OrderStatus::Pending => {
+                if !standing.attempted && self.living(before).is_some() && !self.may_lose {
+                    let how = format!("{user} has an attempt in sale {sale} and is told of none");
+                    return broken("an accepted attempt is known", how);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is at rest: nothing that was promised may be open.
+    pub(crate) fn at_rest(&self) -> Held {
+        for ((sale, user), told) in &self.told {
+            for (attempt, durability) in &told.accepted {
+                let decided = self.decisions.contains_key(attempt);
+                let may_vanish = self.may_lose && *durability == Durability::Reserved;
+                if !decided && !may_vanish {
+                    let how = format!("attempt {} of {user} in sale {sale}", number(*attempt));
+                    return broken("an accepted attempt is decided", how);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the user has bought, or has failed, in the sale.
+    pub(crate) fn outcome(&self, sale: SaleId, user: &UserId) -> OrderStatus {
+        let place = (sale, user.clone());
+        if self.winners.contains_key(&place) {
+            OrderStatus::Success
+        } else if self.failures.contains(&place) {
+            OrderStatus::Failed
+        } else {
+            OrderStatus::Pending
+        }
+    }
+
+    pub(crate) fn sold(&self, sale: SaleId) -> u64 {
+        self.sold.get(&sale).copied().unwrap_or_default()
+    }
+}
