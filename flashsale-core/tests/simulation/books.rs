@@ -31,6 +31,10 @@ pub(crate) struct Books {
     failures: BTreeSet<(SaleId, UserId)>,
     sold: BTreeMap<SaleId, u64>,
     told: BTreeMap<(SaleId, UserId), Told>,
+    /// Attempts that a bug has told their users have failed.
+    told_of_failure: BTreeSet<AttemptId>,
+    /// Users whom a bug keeps out.
+    pub(crate) barred: BTreeSet<UserId>,
     /// The stock store may lose data in this world.
     may_lose: bool,
 }
@@ -65,6 +69,10 @@ impl Books {
         let place = (attempt.sale, attempt.user.clone());
         match decision {
             Decision::Success(_) => {
+                if self.told_of_failure.contains(&attempt.id) {
+                    let how = format!("{} was told that {} failed", attempt.user, attempt.id);
+                    return broken("who is told of failure has failed", how);
+                }
                 if let Some(first) = self.winners.insert(place, attempt.id) {
                     let how = format!("{} has {} and {}", attempt.user, first, attempt.id);
                     return broken("one success per user and sale", how);
@@ -89,6 +97,19 @@ impl Books {
             }
         }
         Ok(())
+    }
+
+    /// The user was told that this attempt is none.
+    pub(crate) fn told_of_failure(&mut self, attempt: AttemptId) {
+        self.told_of_failure.insert(attempt);
+    }
+
+    pub(crate) fn is_told_of_failure(&self, attempt: AttemptId) -> bool {
+        self.told_of_failure.contains(&attempt)
+    }
+
+    pub(crate) fn is_decided(&self, attempt: AttemptId) -> bool {
+        self.decisions.contains_key(&attempt)
     }
 
     /// What the user knows at this moment.
@@ -183,7 +204,7 @@ impl Books {
                 }
             }
             OrderStatus::Pending => {
-                if !standing.attempted && self.living(before).is_some() && !self.may_lose {
+                if !standing.attempted && !before.accepted.is_empty() && !self.may_lose {
                     let how = format!("{user} has an attempt in sale {sale} and is told of none");
                     return broken("an accepted attempt is known", how);
                 }

@@ -1,35 +1,168 @@
-//! Bugs on purpose: each has to be found.
+//! Bugs on purpose: each is a wrong port or a wrong wiring, and each has to be found.
+
+mod queue;
+mod stock;
 
 use std::sync::Arc;
 
 use flashsale_core::ports::{Clock, OrderRepo, StockStore};
-use flashsale_core::services::EnginePorts;
-use flashsale_core::testing::{MemoryOrderRepo, MemoryStockStore};
+use flashsale_core::services::{AcceptAfter, EnginePorts};
+use flashsale_core::testing::{
+    MemoryOrderRepo, MemoryStockStore, MutantOrderRepo, MutantStockStore, OrderMutation,
+    StockMutation,
+};
 
-use super::weather::Weather;
+use self::queue::{EarlyQueue, RollingBackQueue};
+use self::stock::{BuggyStockStore, ReopeningStockStore};
+use super::executor::Process;
+use super::stock_side::StockSide;
+use super::weather::{Calls, Sales, Service, Weather};
 use super::world::World;
 
+/// What is wrong in a world. S1 to S21 are the bugs of the original that the protocol lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
-    StartsAtLatest,
+    /// S1: a publish that fails returns the unit, and the user stays barred.
+    BarsAfterAFailedPublish,
+    /// S2: a publish that is not confirmed is taken back.
+    RollsBackAnUnconfirmedPublish,
+    /// S3: what was reserved and never published is recorded nowhere.
+    HasNoOutbox,
+    /// S4: a retry while the attempt is pending is told that there is nothing.
+    RefusesRetries,
+    /// S5: a reservation that is sent again takes again.
+    TakesAgain,
+    /// S6: whoever finds the sale new sets the stock, also if it sells already.
+    SetsTheStockAgain,
+    /// S7 and S8: the same, and the order repository does not look at the stock.
+    SetsTheStockAgainUnchecked,
+    /// S9: stock and users are kept by product.
+    KeepsByProduct,
+    /// S10: a user who was refused as sold out stays refused.
+    BarsRefusedUsers,
+    /// S11: an attempt is done before it is decided.
+    CommitsTheOffsetFirst,
+    /// S12: if the result cannot be written, the buyer is told of a failure.
+    WritesAFailureOverASuccess,
+    /// S13: a failed attempt keeps its units.
+    NeverReturnsStock,
+    /// S14: a new group starts at the end of the queue.
+    StartsAtTheLatest,
+    /// S20: the order repository does not know attempts.
+    ForgetsAttempts,
+    /// S21: what cannot be read is passed over, and its unit stays reserved.
+    SwallowsTheUnreadable,
+    /// An attempt expires in the stock store, and the order repository never hears of it.
     ExpiresInTheStockStoreOnly,
+    /// An attempt is settled before its result is kept.
+    SettlesBeforeTheResult,
+    /// No bug: the completer settles what is decided and decides nothing. What S3, S11, S14 and S21
+    /// are compared with, because a completer makes up for them.
+    CompletesNothing,
 }
 
 impl Bug {
-    /// The weather in which the bug matters.
-    pub(crate) fn weather(_bug: Option<Self>, weather: Weather) -> Weather {
+    /// The weather in which the bug matters: what it needs must happen, and nothing may happen that
+    /// breaks the same rules without it.
+    pub(crate) fn weather(bug: Option<Self>, weather: Weather) -> Weather {
+        let Some(bug) = bug else { return weather };
+        let mut weather = weather;
+        let lasting = Sales::One { ends: false };
+        match bug {
+            Self::BarsAfterAFailedPublish | Self::RollsBackAnUnconfirmedPublish => {
+                weather.accept_after = AcceptAfter::Logged;
+            }
+            Self::TakesAgain | Self::SetsTheStockAgain | Self::SetsTheStockAgainUnchecked => {
+                weather.sales = lasting;
+            }
+            Self::KeepsByProduct => weather.sales = Sales::Again,
+            Self::BarsRefusedUsers | Self::NeverReturnsStock => {
+                weather.sales = lasting;
+                weather.calls_off = true;
+            }
+            Self::ExpiresInTheStockStoreOnly => weather.calls_off = true,
+            Self::SettlesBeforeTheResult => weather.calls_off = true,
+            Self::SwallowsTheUnreadable => {
+                weather.queue.acked_lost = 0;
+                weather.queue.corrupt = weather.queue.corrupt.max(20);
+            }
+            Self::HasNoOutbox
+            | Self::CommitsTheOffsetFirst
+            | Self::StartsAtTheLatest
+            | Self::CompletesNothing => {
+                weather.queue.acked_lost = 0;
+                weather.queue.corrupt = 0;
+            }
+            Self::RefusesRetries | Self::WritesAFailureOverASuccess | Self::ForgetsAttempts => {}
+        }
+        if bug == Self::BarsAfterAFailedPublish {
+            // S1 is about a publish that surely has not happened.
+            weather.queue.unconfirmed = 0;
+            weather.calls[Service::Queue as usize] = Calls {
+                refused: 100,
+                ..Calls::default()
+            };
+        }
         weather
     }
 
-    pub(crate) fn stock_store(_bug: Option<Self>, clock: Arc<dyn Clock>) -> Arc<dyn StockStore> {
-        Arc::new(MemoryStockStore::new(clock))
+    /// The stock store behind the network.
+    pub(crate) fn stock_side(bug: Option<Self>, clock: Arc<dyn Clock>) -> StockSide {
+        let memory = MemoryStockStore::new(Arc::clone(&clock));
+        let mutation = match bug {
+            Some(Self::TakesAgain) => StockMutation::ForgetsOnePerUser,
+            Some(Self::BarsRefusedUsers) => StockMutation::MarksRefusedUsers,
+            Some(Self::NeverReturnsStock) => StockMutation::NeverReturnsStock,
+            Some(Self::SetsTheStockAgain | Self::SetsTheStockAgainUnchecked) => {
+                let store = ReopeningStockStore::new(memory, clock);
+                return StockSide::of(Arc::new(store));
+            }
+            _ => return StockSide::new(memory),
+        };
+        StockSide::of(Arc::new(MutantStockStore::new(memory, mutation)))
     }
 
-    pub(crate) fn order_repo(_bug: Option<Self>, orders: MemoryOrderRepo) -> Arc<dyn OrderRepo> {
-        Arc::new(orders)
+    /// The order repository behind the network.
+    pub(crate) fn order_repo(bug: Option<Self>, orders: MemoryOrderRepo) -> Arc<dyn OrderRepo> {
+        let mutation = match bug {
+            Some(Self::ForgetsAttempts) => OrderMutation::ForgetsAttempts,
+            Some(Self::SetsTheStockAgainUnchecked) => OrderMutation::IgnoresTheStock,
+            _ => return Arc::new(orders),
+        };
+        Arc::new(MutantOrderRepo::new(orders, mutation))
     }
 
-    pub(crate) fn wire(_world: &World, ports: EnginePorts) -> EnginePorts {
+    /// The ports of a process, wired wrongly.
+    pub(crate) fn wire(world: &Arc<World>, process: Process, ports: EnginePorts) -> EnginePorts {
+        let Some(bug) = world.bug else { return ports };
+        let mut ports = ports;
+        let inner = Arc::clone(&ports.stock);
+        let stock: Arc<dyn StockStore> = Arc::new(BuggyStockStore::new(bug, world, inner));
+        ports.stock = Arc::clone(&stock);
+        match bug {
+            Self::BarsAfterAFailedPublish | Self::RollsBackAnUnconfirmedPublish
+                if world.apis().contains(&process) =>
+            {
+                let queue = Arc::clone(&ports.queue);
+                ports.queue = Arc::new(RollingBackQueue::new(world, queue, stock));
+            }
+            Self::CommitsTheOffsetFirst => {
+                ports.queue = Arc::new(EarlyQueue(Arc::clone(&ports.queue)));
+            }
+            _ => {}
+        }
         ports
+    }
+
+    /// Whether undecided attempts are decided by repair.
+    fn has_completer(self) -> bool {
+        !matches!(
+            self,
+            Self::HasNoOutbox
+                | Self::CommitsTheOffsetFirst
+                | Self::StartsAtTheLatest
+                | Self::SwallowsTheUnreadable
+                | Self::CompletesNothing
+        )
     }
 }

@@ -21,6 +21,7 @@ mod users;
 mod weather;
 mod world;
 
+use bugs::Bug;
 use campaign::Campaign;
 use run::{Setting, run};
 
@@ -40,4 +41,64 @@ fn the_same_seed_is_the_same_world() {
         assert_eq!(first.hash, second.hash, "seed {seed}");
         assert_eq!(first.steps, second.steps, "seed {seed}");
     }
+}
+
+/// How many seeds a bug may hide in.
+const HUNT_SEEDS: u64 = 1_000;
+
+/// Passes if the bug is found.
+fn hunt(bug: Bug) {
+    let setting = Setting {
+        bug: Some(bug),
+        ..Setting::default()
+    };
+    let found = (1..=HUNT_SEEDS).find_map(|seed| Some((seed, run(seed, setting).broken?)));
+    let Some((seed, broken)) = found else {
+        panic!("{bug:?} is not found in {HUNT_SEEDS} seeds");
+    };
+    println!(
+        "{bug:?} is found by seed {seed}: {}: {}",
+        broken.rule, broken.how
+    );
+}
+
+macro_rules! bugs_are_found {
+    ($($test:ident: $bug:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                hunt(Bug::$bug);
+            }
+        )*
+    };
+}
+
+bugs_are_found! {
+    s1_a_user_is_barred_after_a_failed_publish: BarsAfterAFailedPublish,
+    s2_an_unconfirmed_publish_is_rolled_back: RollsBackAnUnconfirmedPublish,
+    s3_there_is_no_outbox: HasNoOutbox,
+    s4_a_retry_is_refused: RefusesRetries,
+    s5_a_reservation_that_is_resent_takes_again: TakesAgain,
+    s6_the_stock_is_set_again: SetsTheStockAgain,
+    s7_s8_the_stock_is_set_again_and_nobody_checks_it: SetsTheStockAgainUnchecked,
+    s9_a_sale_is_known_by_its_product: KeepsByProduct,
+    s10_refused_users_stay_refused: BarsRefusedUsers,
+    s11_an_attempt_is_done_before_it_is_decided: CommitsTheOffsetFirst,
+    s12_a_failure_overwrites_a_success: WritesAFailureOverASuccess,
+    s13_a_failed_attempt_keeps_its_units: NeverReturnsStock,
+    s14_a_new_group_starts_at_the_latest: StartsAtTheLatest,
+    s20_an_attempt_is_decided_twice: ForgetsAttempts,
+    s21_the_unreadable_is_swallowed_with_its_unit: SwallowsTheUnreadable,
+    an_attempt_expires_in_the_stock_store_only: ExpiresInTheStockStoreOnly,
+    an_attempt_is_settled_before_its_result_is_kept: SettlesBeforeTheResult,
+}
+
+/// Without it, what the bugs that need the absence of a completer show would mean nothing.
+#[test]
+fn a_completer_that_only_settles_breaks_nothing_by_itself() {
+    let setting = Setting {
+        bug: Some(Bug::CompletesNothing),
+        ..Setting::default()
+    };
+    Campaign::of(1..=HUNT_SEEDS).run(setting).assert_clean();
 }

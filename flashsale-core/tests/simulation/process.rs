@@ -38,7 +38,7 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
         }),
         queue: Arc::new(SimAttemptQueue {
             line: line(Service::Queue),
-            starts_at_latest: world.bug == Some(Bug::StartsAtLatest),
+            starts_at_latest: world.bug == Some(Bug::StartsAtTheLatest),
         }),
         orders: Arc::new(SimOrderRepo {
             line: line(Service::Orders),
@@ -50,7 +50,7 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
         ids: world.ids.clone(),
         recorder: Arc::new(NoRecorder),
     };
-    let ports = Bug::wire(world, ports);
+    let ports = Bug::wire(world, process, ports);
     let services = ports.services().accepting(world.weather.accept_after);
     let handle = &world.handle;
     let chores = Chores {

@@ -93,7 +93,8 @@ async fn direct(world: Arc<World>) {
     let handle = world.handle.clone();
     for process in world.processes() {
         let world = Arc::clone(&world);
-        handle.after(handle.below(1_000), move || world.start(process));
+        let start_ms = handle.below(world.weather.starts_within_ms);
+        handle.after(start_ms, move || world.start(process));
     }
     handle.set_danger(world.weather.danger);
     spawn_trouble(&world);
@@ -140,6 +141,7 @@ fn spawn_trouble(world: &Arc<World>) {
 async fn close_the_books(world: &Arc<World>) -> Held {
     come_to_rest(world).await?;
     balance(world)?;
+    read_results(world).await?;
     second_chances(world).await?;
     come_to_rest(world).await?;
     balance(world)?;

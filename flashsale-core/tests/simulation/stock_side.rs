@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flashsale_core::domain::{Levels, SaleRef};
 use flashsale_core::ports::StockStore;
+use flashsale_core::testing::MemoryStockStore;
 
 use super::executor::{Process, at_once};
 use super::world::World;
@@ -11,11 +12,23 @@ use super::world::World;
 /// What answers calls to the stock store.
 pub(crate) struct StockSide {
     front: Arc<dyn StockStore>,
+    /// The same store, if it can lose data.
+    memory: Option<Arc<MemoryStockStore>>,
 }
 
 impl StockSide {
-    pub(crate) fn new(front: Arc<dyn StockStore>) -> Self {
-        Self { front }
+    pub(crate) fn new(memory: MemoryStockStore) -> Self {
+        let memory = Arc::new(memory);
+        Self {
+            front: memory.clone(),
+            memory: Some(memory),
+        }
+    }
+
+    /// A store that never loses anything.
+    pub(crate) fn of(front: Arc<dyn StockStore>) -> Self {
+        let memory = None;
+        Self { front, memory }
     }
 
     /// The store that a call of this process reaches now.

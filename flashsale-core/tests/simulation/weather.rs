@@ -99,6 +99,8 @@ pub(crate) struct Weather {
     pub(crate) sales: Sales,
     pub(crate) accept_after: AcceptAfter,
     pub(crate) trouble_ms: u64,
+    /// The processes start within this time.
+    pub(crate) starts_within_ms: u64,
     pub(crate) calls: [Calls; 4],
     pub(crate) queue: QueueRates,
     pub(crate) partitions: usize,
@@ -177,7 +179,7 @@ impl Weather {
             apis: draw.between(1, 3) as usize,
             workers: draw.between(1, 3) as usize,
             users,
-            tries: draw.between(2, 8),
+            tries: draw.between(2, 16),
             stock,
             sales,
             accept_after: if draw.often() {
@@ -185,7 +187,8 @@ impl Weather {
             } else {
                 AcceptAfter::Reserved
             },
-            trouble_ms: draw.between(3_000, 20_000),
+            trouble_ms: draw.between(3_000, 30_000),
+            starts_within_ms: if draw.often() { 100 } else { 4_000 },
             calls: [draw.calls(), draw.calls(), draw.calls(), draw.calls()],
             queue: QueueRates {
                 acked_lost: if draw.seldom() { draw.rate(200) } else { 0 },
@@ -197,8 +200,8 @@ impl Weather {
             },
             partitions: draw.between(1, 3) as usize,
             danger: Danger {
-                crash: draw.rate(400),
-                freeze: draw.rate(400),
+                crash: draw.rate(1_500),
+                freeze: draw.rate(1_500),
             },
             skew_ms: draw.rate(3_000) as i64,
             pauses: draw.seldom(),

@@ -61,7 +61,7 @@ impl World {
         let books = Books::new(weather.losses.any());
         let places = 1 + weather.apis + weather.workers;
         Arc::new(Self {
-            stock: StockSide::new(Bug::stock_store(bug, stock_clock.clone())),
+            stock: Bug::stock_side(bug, stock_clock.clone()),
             stock_clock,
             queue: SimQueue::new(weather.partitions),
             orders: Bug::order_repo(bug, orders),
