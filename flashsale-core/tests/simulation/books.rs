@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flashsale_core::domain::{
-    Attempt, AttemptId, Decision, FailReason, OrderStatus, SaleId, UserId,
+    Attempt, AttemptId, Decision, Epoch, FailReason, OrderStatus, SaleId, UserId,
 };
 use flashsale_core::services::{AttemptOutcome, Durability, Standing};
 
@@ -35,6 +35,8 @@ pub(crate) struct Books {
     told_of_failure: BTreeSet<AttemptId>,
     /// Users whom a bug keeps out.
     pub(crate) barred: BTreeSet<UserId>,
+    /// The last epoch of a sale whose stock may have been wrong.
+    lossy: BTreeMap<SaleId, Epoch>,
     /// The stock store may lose data in this world.
     may_lose: bool,
 }
@@ -90,13 +92,21 @@ impl Books {
                     reason,
                     FailReason::NoStock | FailReason::Duplicate(_) | FailReason::StaleEpoch
                 );
-                if promised && !self.may_lose {
-                    let how = format!("attempt {} failed: {reason:?}", number(attempt.id));
-                    return broken("nobody is promised too much unless stock data is lost", how);
+                let lossy = self.lossy.get(&attempt.sale);
+                if promised && lossy.is_none_or(|lossy| attempt.epoch > *lossy) {
+                    let Attempt { id, epoch, .. } = attempt;
+                    let how = format!("attempt {} of {epoch:?}: {reason:?}", number(*id));
+                    return broken("nobody is promised too much after a loss is mended", how);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Stock data of the sale were lost, at this epoch at the latest.
+    pub(crate) fn lost(&mut self, sale: SaleId, epoch: Epoch) {
+        let lossy = self.lossy.entry(sale).or_insert(epoch);
+        *lossy = epoch.max(*lossy);
     }
 
     /// The user was told that this attempt is none.

@@ -56,6 +56,8 @@ pub(crate) enum Bug {
     ExpiresInTheStockStoreOnly,
     /// An attempt is settled before its result is kept.
     SettlesBeforeTheResult,
+    /// A store that has gone back is sold from as if nothing were amiss.
+    HasNoSeqFence,
     /// No bug: the completer settles what is decided and decides nothing. What S3, S11, S14 and S21
     /// are compared with, because a completer makes up for them.
     CompletesNothing,
@@ -81,7 +83,11 @@ impl Bug {
                 weather.calls_off = true;
             }
             Self::ExpiresInTheStockStoreOnly => weather.calls_off = true,
-            Self::SettlesBeforeTheResult => weather.calls_off = true,
+            Self::SettlesBeforeTheResult => {
+                weather.calls_off = true;
+                weather.calls[Service::Orders as usize].reply_lost = 200;
+                weather.calls[Service::Stock as usize].refused = 150;
+            }
             Self::SwallowsTheUnreadable => {
                 weather.queue.acked_lost = 0;
                 weather.queue.corrupt = weather.queue.corrupt.max(20);
@@ -93,7 +99,10 @@ impl Bug {
                 weather.queue.acked_lost = 0;
                 weather.queue.corrupt = 0;
             }
-            Self::RefusesRetries | Self::WritesAFailureOverASuccess | Self::ForgetsAttempts => {}
+            Self::RefusesRetries
+            | Self::WritesAFailureOverASuccess
+            | Self::ForgetsAttempts
+            | Self::HasNoSeqFence => {}
         }
         if bug == Self::BarsAfterAFailedPublish {
             // S1 is about a publish that surely has not happened.

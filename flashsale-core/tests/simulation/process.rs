@@ -33,9 +33,7 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
         world.handle.below(2 * skew_ms as u64 + 1) as i64 - skew_ms
     };
     let ports = EnginePorts {
-        stock: Arc::new(SimStockStore {
-            line: line(Service::Stock),
-        }),
+        stock: Arc::new(SimStockStore::new(line(Service::Stock))),
         queue: Arc::new(SimAttemptQueue {
             line: line(Service::Queue),
             starts_at_latest: world.bug == Some(Bug::StartsAtTheLatest),
@@ -62,6 +60,7 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
     if api {
         handle.spawn(process, Box::pin(chores.clone().forward()));
         handle.spawn(process, Box::pin(chores.clone().forward()));
+        handle.spawn(process, Box::pin(chores.acknowledge()));
     } else {
         handle.spawn(process, Box::pin(chores.decide()));
     }
@@ -141,7 +140,7 @@ impl Chores {
                 prepared.insert(sale.id.get(), mark);
                 Ok(sale.phase == Phase::Scheduled)
             }
-            Readiness::Waiting => Ok(false),
+            Readiness::Waiting | Readiness::TooEarly => Ok(false),
             Readiness::Lost => Err(PortError::new(ErrorKind::Corrupt, "stock store", "prepare")),
         }
     }
@@ -167,6 +166,16 @@ impl Chores {
             self.services.relay.ready().await;
             self.handle.sleep(10).await;
             let step = self.services.relay.step().await.map(|_| ());
+            backoff.after(&self.handle, step).await;
+        }
+    }
+
+    /// Tells the stock store what the queue has.
+    async fn acknowledge(self) {
+        let mut backoff = Backoff(Backoff::MIN_MS);
+        loop {
+            self.handle.sleep(500).await;
+            let step = self.services.relay.acknowledge().await;
             backoff.after(&self.handle, step).await;
         }
     }

@@ -11,7 +11,7 @@ use super::bugs::Bug;
 use super::executor::{Executor, Step, WORLD, at_once};
 use super::weather::{Sales, Service, Weather};
 use super::world::World;
-use super::{trouble, users};
+use super::{stock_side, trouble, users};
 
 /// What came of a seed.
 pub(crate) struct Outcome {
@@ -129,6 +129,10 @@ fn spawn_trouble(world: &Arc<World>) {
     }
     if weather.pauses || weather.restocks || weather.closes {
         spawn(Box::pin(trouble::operate(Arc::clone(world))));
+    }
+    if weather.losses.any() {
+        spawn(Box::pin(stock_side::copy(Arc::clone(world))));
+        spawn(Box::pin(stock_side::lose(Arc::clone(world))));
     }
     if weather.calls_off {
         spawn(Box::pin(trouble::call_off(Arc::clone(world))));

@@ -99,9 +99,7 @@ pub(crate) async fn call_off(world: Arc<World>) {
         process: WORLD,
         service,
     };
-    let stock = SimStockStore {
-        line: line(Service::Stock),
-    };
+    let stock = SimStockStore::new(line(Service::Stock));
     let orders = SimOrderRepo {
         line: line(Service::Orders),
     };
@@ -143,6 +141,7 @@ pub(crate) async fn call_off(world: Arc<World>) {
                 sale: attempt.sale,
                 attempt: attempt.id,
                 decision: *decision,
+                reserved_at: attempt.reserved_at,
             })
             .collect();
         let settlements: Vec<_> = decided()

@@ -63,17 +63,20 @@ pub(crate) struct QueueRates {
     pub(crate) part: u64,
 }
 
-/// What happens to the stock store's data, in 100,000 of its calls.
+/// What happens to the stock store's data now and then.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LossRates {
-    pub(crate) rolled_back: u64,
-    pub(crate) wiped: u64,
-    pub(crate) split: u64,
+pub(crate) struct Losses {
+    /// It goes back to an older state of its own.
+    pub(crate) rolls_back: bool,
+    /// It forgets everything.
+    pub(crate) wipes: bool,
+    /// Another copy of it answers some processes for a while.
+    pub(crate) splits: bool,
 }
 
-impl LossRates {
+impl Losses {
     pub(crate) fn any(self) -> bool {
-        self.rolled_back + self.wiped + self.split > 0
+        self.rolls_back || self.wipes || self.splits
     }
 }
 
@@ -111,7 +114,7 @@ pub(crate) struct Weather {
     pub(crate) closes: bool,
     /// The shop calls attempts off.
     pub(crate) calls_off: bool,
-    pub(crate) losses: LossRates,
+    pub(crate) losses: Losses,
 }
 
 /// Draws numbers, about half of the time 0: what goes wrong alone shows what many faults hide.
@@ -157,7 +160,7 @@ impl Draw {
 impl Weather {
     /// The world of this seed. Its stock store loses data only if it `may_lose`.
     pub(crate) fn of(seed: u64, may_lose: bool) -> Self {
-        let mut draw = Draw(Seeded::new(seed ^ 0x5eed_0f_5a1e));
+        let mut draw = Draw(Seeded::new(seed ^ 0x005e_ed0f_5a1e));
         for _ in 0..4 {
             draw.0.next_number();
         }
@@ -170,12 +173,15 @@ impl Weather {
             2 => Sales::One { ends: true },
             _ => Sales::One { ends: false },
         };
-        let losses = LossRates {
-            rolled_back: draw.rate(200),
-            wiped: draw.rate(100),
-            split: draw.rate(100),
+        let losses = match draw.0.below(if may_lose { 6 } else { 1 }) {
+            0 => Losses::default(),
+            kind => Losses {
+                rolls_back: kind != 2 && kind != 3,
+                wipes: kind == 2 || kind == 5,
+                splits: kind == 3 || kind == 5,
+            },
         };
-        Self {
+        let mut weather = Self {
             apis: draw.between(1, 3) as usize,
             workers: draw.between(1, 3) as usize,
             users,
@@ -208,12 +214,14 @@ impl Weather {
             restocks: draw.seldom(),
             closes: draw.0.below(12) == 0,
             calls_off: draw.0.below(4) == 0,
-            losses: if may_lose {
-                losses
-            } else {
-                LossRates::default()
-            },
+            losses,
+        };
+        if losses.any() {
+            // What queue and stock store have both lost is lost.
+            weather.queue.acked_lost = 0;
+            weather.queue.corrupt = 0;
         }
+        weather
     }
 
     pub(crate) fn calls_of(&self, service: Service) -> Calls {

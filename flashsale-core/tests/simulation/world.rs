@@ -128,6 +128,13 @@ impl World {
         }
     }
 
+    /// The stock store has lost data of all sales as they are now.
+    pub(crate) fn has_lost(&self) {
+        for sale in self.all_sales() {
+            self.books().lost(sale.id, sale.epoch);
+        }
+    }
+
     /// Whether nothing goes wrong any more.
     pub(crate) fn is_healed(&self) -> bool {
         self.healed.load(Ordering::Relaxed)

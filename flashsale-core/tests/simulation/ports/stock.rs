@@ -1,39 +1,71 @@
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
     ApplyOutcome, Attempt, Hold, Levels, OpenOutcome, ProductId, Reservation, ReserveOutcome,
-    SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    SaleId, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp,
+    UserId,
 };
 use flashsale_core::ports::StockStore;
 
+use crate::bugs::Bug;
 use crate::executor::at_once;
 use crate::line::Line;
+use crate::stock_side::{Seen, seen, stop_if_behind};
 use crate::trace::About;
 
-/// The stock store as one process reaches it.
+/// The stock store as one process reaches it. It remembers how far the store's numbers had come,
+/// and a store that is behind them when a call arrives sells no more.
 #[derive(Debug)]
 pub(crate) struct SimStockStore {
-    pub(crate) line: Line,
+    line: Line,
+    seen: Mutex<BTreeMap<SaleId, Seen>>,
 }
 
 impl SimStockStore {
-    /// What the store does when the call arrives there: which copy of it answers is known then.
+    pub(crate) fn new(line: Line) -> Self {
+        Self {
+            line,
+            seen: Mutex::default(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<SaleId, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a call about a sale.
     async fn call<T, A>(
         &self,
         operation: &'static str,
         about: About,
+        sale: &SaleRef,
         arguments: A,
-        run: impl Fn(&dyn StockStore, &A) -> Result<T, PortError> + Send + Sync + 'static,
+        run: impl Fn(&dyn StockStore, &SaleRef, &A) -> Result<T, PortError> + Send + Sync + 'static,
     ) -> Result<T, PortError>
     where
         T: Send + 'static,
         A: Send + Sync + 'static,
     {
-        let (world, process) = (Arc::clone(&self.line.world), self.line.process);
-        let run = move || run(&*world.stock.answering(&world, process), &arguments);
-        self.line.call(operation, about, run).await
+        let (world, process, sale) = (Arc::clone(&self.line.world), self.line.process, *sale);
+        let fences = world.bug != Some(Bug::HasNoSeqFence);
+        let known = self.seen().get(&sale.id).copied().filter(|_| fences);
+        let run = move || {
+            // Which copy of the store answers is known when the call arrives.
+            let store = world.stock.answering(process);
+            stop_if_behind(&*store, &sale, known);
+            let answer = run(&*store, &sale, &arguments)?;
+            Ok((answer, seen(&*store, &sale)))
+        };
+        let (answer, now) = self.line.call(operation, about, run).await?;
+        if let Some(now) = now {
+            let mut seen = self.seen();
+            let last = seen.entry(sale.id).or_insert(now);
+            *last = now.max(*last);
+        }
+        Ok(answer)
     }
 }
 
@@ -58,8 +90,8 @@ impl StockStore for SimStockStore {
         snapshot: &StockSnapshot,
     ) -> Result<OpenOutcome, PortError> {
         let about = about(sale, None, snapshot.buyers.len());
-        let arguments = (*sale, snapshot.clone());
-        self.call("open", about, arguments, |store, (sale, snapshot)| {
+        let arguments = snapshot.clone();
+        self.call("open", about, sale, arguments, |store, sale, snapshot| {
             at_once(store.open(sale, snapshot))
         })
         .await
@@ -72,8 +104,8 @@ impl StockStore for SimStockStore {
     ) -> Result<Vec<ReserveOutcome>, PortError> {
         let first = wishes.first().map(|wish| number(wish.attempt));
         let about = about(sale, first, wishes.len());
-        let arguments = (*sale, wishes.to_vec());
-        self.call("reserve", about, arguments, |store, (sale, wishes)| {
+        let arguments = wishes.to_vec();
+        self.call("reserve", about, sale, arguments, |store, sale, wishes| {
             at_once(store.reserve(sale, wishes))
         })
         .await
@@ -82,12 +114,13 @@ impl StockStore for SimStockStore {
     async fn acknowledge(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<(), PortError> {
         let first = attempts.first().map(|attempt| number(attempt.id));
         let about = about(sale, first, attempts.len());
-        let arguments = (*sale, attempts.to_vec());
+        let arguments = attempts.to_vec();
         self.call(
             "acknowledge",
             about,
+            sale,
             arguments,
-            |store, (sale, attempts)| at_once(store.acknowledge(sale, attempts)),
+            |store, sale, attempts| at_once(store.acknowledge(sale, attempts)),
         )
         .await
     }
@@ -99,10 +132,14 @@ impl StockStore for SimStockStore {
     ) -> Result<Vec<SettleOutcome>, PortError> {
         let first = settlements.first().map(|one| number(one.attempt));
         let about = about(sale, first, settlements.len());
-        let arguments = (*sale, settlements.to_vec());
-        self.call("settle", about, arguments, |store, (sale, settlements)| {
-            at_once(store.settle(sale, settlements))
-        })
+        let arguments = settlements.to_vec();
+        self.call(
+            "settle",
+            about,
+            sale,
+            arguments,
+            |store, sale, settlements| at_once(store.settle(sale, settlements)),
+        )
         .await
     }
 
@@ -112,8 +149,8 @@ impl StockStore for SimStockStore {
         users: &[UserId],
     ) -> Result<Vec<Option<Hold>>, PortError> {
         let about = about(sale, None, users.len());
-        let arguments = (*sale, users.to_vec());
-        self.call("holds", about, arguments, |store, (sale, users)| {
+        let arguments = users.to_vec();
+        self.call("holds", about, sale, arguments, |store, sale, users| {
             at_once(store.holds(sale, users))
         })
         .await
@@ -125,12 +162,13 @@ impl StockStore for SimStockStore {
         before: Timestamp,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let arguments = (*sale, before, max);
+        let arguments = (before, max);
         self.call(
             "unlogged",
             about(sale, None, 1),
+            sale,
             arguments,
-            |store, (sale, before, max)| at_once(store.unlogged(sale, *before, *max)),
+            |store, sale, (before, max)| at_once(store.unlogged(sale, *before, *max)),
         )
         .await
     }
@@ -141,19 +179,20 @@ impl StockStore for SimStockStore {
         before: Timestamp,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let arguments = (*sale, before, max);
+        let arguments = (before, max);
         self.call(
             "overdue",
             about(sale, None, 1),
+            sale,
             arguments,
-            |store, (sale, before, max)| at_once(store.overdue(sale, *before, *max)),
+            |store, sale, (before, max)| at_once(store.overdue(sale, *before, *max)),
         )
         .await
     }
 
     async fn apply(&self, sale: &SaleRef, event: &StockEvent) -> Result<ApplyOutcome, PortError> {
         let about = about(sale, Some(event.version), 1);
-        self.call("apply", about, (*sale, *event), |store, (sale, event)| {
+        self.call("apply", about, sale, *event, |store, sale, event| {
             at_once(store.apply(sale, event))
         })
         .await
@@ -161,7 +200,7 @@ impl StockStore for SimStockStore {
 
     async fn fence(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError> {
         let about = about(sale, None, 1);
-        self.call("fence", about, *sale, |store, sale| {
+        self.call("fence", about, sale, (), |store, sale, ()| {
             at_once(store.fence(sale))
         })
         .await
@@ -169,7 +208,7 @@ impl StockStore for SimStockStore {
 
     async fn levels(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError> {
         let about = about(sale, None, 1);
-        self.call("levels", about, *sale, |store, sale| {
+        self.call("levels", about, sale, (), |store, sale, ()| {
             at_once(store.levels(sale))
         })
         .await
@@ -181,10 +220,10 @@ impl StockStore for SimStockStore {
             attempt: results.first().map_or(0, |one| number(one.attempt)),
             items: results.len() as u64,
         };
-        self.call("put_results", about, results.to_vec(), |store, results| {
-            at_once(store.put_results(results))
-        })
-        .await
+        let (world, process) = (Arc::clone(&self.line.world), self.line.process);
+        let results = results.to_vec();
+        let run = move || at_once(world.stock.answering(process).put_results(&results));
+        self.line.call("put_results", about, run).await
     }
 
     async fn results(
@@ -196,10 +235,9 @@ impl StockStore for SimStockStore {
             items: users.len() as u64,
             ..About::default()
         };
-        let arguments = (product, users.to_vec());
-        self.call("results", about, arguments, |store, (product, users)| {
-            at_once(store.results(*product, users))
-        })
-        .await
+        let (world, process) = (Arc::clone(&self.line.world), self.line.process);
+        let users = users.to_vec();
+        let run = move || at_once(world.stock.answering(process).results(product, &users));
+        self.line.call("results", about, run).await
     }
 }
