@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flashsale_core::domain::{
-    Attempt, AttemptId, Decision, Epoch, FailReason, OrderStatus, SaleId, UserId,
+    Attempt, AttemptId, Decision, Epoch, FailReason, OrderStatus, Sale, SaleId, UserId,
 };
 use flashsale_core::services::{AttemptOutcome, Durability, Standing};
 
 use super::ports::number;
+use super::weather::Losses;
 
 /// A rule that was broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +36,18 @@ pub(crate) struct Books {
     told_of_failure: BTreeSet<AttemptId>,
     /// Users whom a bug keeps out.
     pub(crate) barred: BTreeSet<UserId>,
+    /// Two stores take themselves for the same one: as long as that lasts, both may be rebuilt under
+    /// any epoch, and promise the same units.
+    pub(crate) split: bool,
     /// The last epoch of a sale whose stock may have been wrong.
     lossy: BTreeMap<SaleId, Epoch>,
+    lost_units: BTreeMap<SaleId, u64>,
+    over_promised: BTreeMap<SaleId, u64>,
+    queued: BTreeMap<AttemptId, i64>,
+    noticed: BTreeMap<(SaleId, Epoch), i64>,
     /// The stock store may lose data in this world.
     may_lose: bool,
+    may_split: bool,
 }
 
 /// What a user was told about a sale.
@@ -50,15 +59,17 @@ pub(crate) struct Told {
 }
 
 impl Books {
-    pub(crate) fn new(may_lose: bool) -> Self {
+    pub(crate) fn new(losses: Losses) -> Self {
         Self {
-            may_lose,
+            may_lose: losses.any(),
+            may_split: losses.splits,
             ..Self::default()
         }
     }
 
-    /// The order repository, which has `stock` units of the sale, has decided.
-    pub(crate) fn decided(&mut self, attempt: &Attempt, decision: Decision, stock: u64) -> Held {
+    /// The order repository, in which the sale is like this, has decided.
+    pub(crate) fn decided(&mut self, attempt: &Attempt, decision: Decision, sale: &Sale) -> Held {
+        let stock = sale.total_stock();
         if let Some(before) = self.decisions.get(&attempt.id) {
             if *before != decision {
                 let number = number(attempt.id);
@@ -75,6 +86,10 @@ impl Books {
                     let how = format!("{} was told that {} failed", attempt.user, attempt.id);
                     return broken("who is told of failure has failed", how);
                 }
+                if attempt.epoch < sale.sealed {
+                    let how = format!("{attempt:?} is an order, but {:?} is sealed", sale.sealed);
+                    return broken("no order comes of a sealed epoch", how);
+                }
                 if let Some(first) = self.winners.insert(place, attempt.id) {
                     let how = format!("{} has {} and {}", attempt.user, first, attempt.id);
                     return broken("one success per user and sale", how);
@@ -88,12 +103,13 @@ impl Books {
             }
             Decision::Failed(reason) => {
                 self.failures.insert(place);
+                self.bounds(attempt, reason)?;
                 let promised = matches!(
                     reason,
                     FailReason::NoStock | FailReason::Duplicate(_) | FailReason::StaleEpoch
                 );
                 let lossy = self.lossy.get(&attempt.sale);
-                if promised && lossy.is_none_or(|lossy| attempt.epoch > *lossy) {
+                if promised && !self.split && lossy.is_none_or(|lossy| attempt.epoch > *lossy) {
                     let Attempt { id, epoch, .. } = attempt;
                     let how = format!("attempt {} of {epoch:?}: {reason:?}", number(*id));
                     return broken("nobody is promised too much after a loss is mended", how);
@@ -103,10 +119,57 @@ impl Books {
         Ok(())
     }
 
-    /// Stock data of the sale were lost, at this epoch at the latest.
-    pub(crate) fn lost(&mut self, sale: SaleId, epoch: Epoch) {
-        let lossy = self.lossy.entry(sale).or_insert(epoch);
-        *lossy = epoch.max(*lossy);
+    /// What a loss may cost: no more promises than units were lost, and nothing that the queue had
+    /// when it was noticed.
+    fn bounds(&mut self, attempt: &Attempt, reason: FailReason) -> Held {
+        let number = number(attempt.id);
+        match reason {
+            FailReason::NoStock => {
+                let lost = self
+                    .lost_units
+                    .get(&attempt.sale)
+                    .copied()
+                    .unwrap_or_default();
+                let promised = self.over_promised.entry(attempt.sale).or_default();
+                *promised += attempt.quantity.units();
+                if *promised > lost && self.may_lose && !self.may_split {
+                    let how = format!("{promised} units, but {lost} were lost; attempt {number}");
+                    return broken("no more is promised than was lost", how);
+                }
+            }
+            FailReason::StaleEpoch => {
+                let noticed = self.noticed.get(&(attempt.sale, attempt.epoch.next()));
+                let queued = self.queued.get(&attempt.id);
+                if let (Some(queued), Some(noticed)) = (queued, noticed)
+                    && queued < noticed
+                {
+                    let how = format!(
+                        "attempt {number} was in the queue at {queued} ms, the loss was noticed at {noticed} ms"
+                    );
+                    return broken("what the queue had before a rebuild is decided", how);
+                }
+            }
+            FailReason::Duplicate(_) | FailReason::Cancelled | FailReason::Expired => {}
+        }
+        Ok(())
+    }
+
+    /// Stock data of the sale were lost, at this epoch at the latest, with holds of so many units.
+    pub(crate) fn lost(&mut self, sale: &Sale, units: u64) {
+        let lossy = self.lossy.entry(sale.id).or_insert(sale.epoch);
+        *lossy = sale.epoch.max(*lossy);
+        *self.lost_units.entry(sale.id).or_default() += units;
+    }
+
+    /// The queue has the attempt.
+    pub(crate) fn queued(&mut self, attempt: AttemptId, at_ms: i64) {
+        self.queued.entry(attempt).or_insert(at_ms);
+    }
+
+    /// The order repository was told that the stock of the epoch before this one is lost.
+    pub(crate) fn noticed(&mut self, sale: &Sale, at_ms: i64) {
+        let epoch = (sale.id, sale.epoch);
+        self.noticed.entry(epoch).or_insert(at_ms);
     }
 
     /// The user was told that this attempt is none.

@@ -12,11 +12,11 @@ use flashsale_core::testing::{
     StockMutation,
 };
 
-use self::queue::{EarlyQueue, RollingBackQueue};
+use self::queue::BuggyQueue;
 use self::stock::{BuggyStockStore, ReopeningStockStore};
 use super::executor::Process;
 use super::stock_side::StockSide;
-use super::weather::{Calls, Sales, Service, Weather};
+use super::weather::{Calls, Losses, Sales, Service, Weather};
 use super::world::World;
 
 /// What is wrong in a world. S1 to S21 are the bugs of the original that the protocol lists.
@@ -56,6 +56,14 @@ pub(crate) enum Bug {
     ExpiresInTheStockStoreOnly,
     /// An attempt is settled before its result is kept.
     SettlesBeforeTheResult,
+    /// A lost stock is rebuilt before what the queue has is decided.
+    RebuildsWithoutDraining,
+    /// Attempts of a stock that was lost are still accepted after the rebuild.
+    AcceptsStaleEpochs,
+    /// What the orders have no unit for comes back as stock.
+    MakesGhostStock,
+    /// The order repository does not look at the stock, nothing else.
+    IgnoresTheStock,
     /// A store that has gone back is sold from as if nothing were amiss.
     HasNoSeqFence,
     /// No bug: the completer settles what is decided and decides nothing. What S3, S11, S14 and S21
@@ -99,9 +107,27 @@ impl Bug {
                 weather.queue.acked_lost = 0;
                 weather.queue.corrupt = 0;
             }
+            Self::IgnoresTheStock | Self::MakesGhostStock => {
+                // A crowd, a store that goes back, and nobody who remembers.
+                weather.sales = lasting;
+                weather.stock = weather.stock.min(3);
+                weather.users = weather.users.max(15);
+                weather.tries = 16;
+                weather.losses = Losses {
+                    rolls_back: true,
+                    pause_ms: 1_000,
+                    ..Losses::default()
+                };
+                weather.danger.crash = 2_000;
+            }
+            Self::AcceptsStaleEpochs => {
+                weather.calls[Service::Queue as usize].slow = 400;
+                weather.danger.freeze = 2_000;
+            }
             Self::RefusesRetries
             | Self::WritesAFailureOverASuccess
             | Self::ForgetsAttempts
+            | Self::RebuildsWithoutDraining
             | Self::HasNoSeqFence => {}
         }
         if bug == Self::BarsAfterAFailedPublish {
@@ -135,7 +161,10 @@ impl Bug {
     pub(crate) fn order_repo(bug: Option<Self>, orders: MemoryOrderRepo) -> Arc<dyn OrderRepo> {
         let mutation = match bug {
             Some(Self::ForgetsAttempts) => OrderMutation::ForgetsAttempts,
-            Some(Self::SetsTheStockAgainUnchecked) => OrderMutation::IgnoresTheStock,
+            Some(Self::SetsTheStockAgainUnchecked | Self::IgnoresTheStock) => {
+                OrderMutation::IgnoresTheStock
+            }
+            Some(Self::AcceptsStaleEpochs) => OrderMutation::IgnoresTheEpoch,
             _ => return Arc::new(orders),
         };
         Arc::new(MutantOrderRepo::new(orders, mutation))
@@ -148,18 +177,9 @@ impl Bug {
         let inner = Arc::clone(&ports.stock);
         let stock: Arc<dyn StockStore> = Arc::new(BuggyStockStore::new(bug, world, inner));
         ports.stock = Arc::clone(&stock);
-        match bug {
-            Self::BarsAfterAFailedPublish | Self::RollsBackAnUnconfirmedPublish
-                if world.apis().contains(&process) =>
-            {
-                let queue = Arc::clone(&ports.queue);
-                ports.queue = Arc::new(RollingBackQueue::new(world, queue, stock));
-            }
-            Self::CommitsTheOffsetFirst => {
-                ports.queue = Arc::new(EarlyQueue(Arc::clone(&ports.queue)));
-            }
-            _ => {}
-        }
+        let api = world.apis().contains(&process);
+        let queue = Arc::clone(&ports.queue);
+        ports.queue = Arc::new(BuggyQueue::new(bug, world, queue, stock, api));
         ports
     }
 

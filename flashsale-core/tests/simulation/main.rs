@@ -47,6 +47,20 @@ fn every_seed_keeps_what_was_promised_though_stock_is_lost() {
         .assert_clean();
 }
 
+/// The same, and for a while there are two stock stores that take themselves for one.
+#[test]
+#[ignore = "a store does not notice that another one has sold in its place"]
+fn every_seed_keeps_what_was_promised_though_the_stock_store_splits() {
+    let setting = Setting {
+        may_lose: true,
+        may_split: true,
+        ..Setting::default()
+    };
+    Campaign::from_environment(1..=SEEDS)
+        .run(setting)
+        .assert_clean();
+}
+
 #[test]
 fn the_same_seed_is_the_same_world() {
     for seed in 1..=20 {
@@ -60,9 +74,10 @@ fn the_same_seed_is_the_same_world() {
 const HUNT_SEEDS: u64 = 1_000;
 
 /// Passes if the bug is found.
-fn hunt(bug: Bug) {
+fn hunt(bug: Bug, may_lose: bool) {
     let setting = Setting {
         bug: Some(bug),
+        may_lose,
         ..Setting::default()
     };
     let found = (1..=HUNT_SEEDS).find_map(|seed| Some((seed, run(seed, setting).broken?)));
@@ -76,17 +91,18 @@ fn hunt(bug: Bug) {
 }
 
 macro_rules! bugs_are_found {
-    ($($test:ident: $bug:ident),* $(,)?) => {
+    (may_lose: $may_lose:literal, $($test:ident: $bug:ident),* $(,)?) => {
         $(
             #[test]
             fn $test() {
-                hunt(Bug::$bug);
+                hunt(Bug::$bug, $may_lose);
             }
         )*
     };
 }
 
 bugs_are_found! {
+    may_lose: false,
     s1_a_user_is_barred_after_a_failed_publish: BarsAfterAFailedPublish,
     s2_an_unconfirmed_publish_is_rolled_back: RollsBackAnUnconfirmedPublish,
     s3_there_is_no_outbox: HasNoOutbox,
@@ -104,6 +120,15 @@ bugs_are_found! {
     s21_the_unreadable_is_swallowed_with_its_unit: SwallowsTheUnreadable,
     an_attempt_expires_in_the_stock_store_only: ExpiresInTheStockStoreOnly,
     an_attempt_is_settled_before_its_result_is_kept: SettlesBeforeTheResult,
+}
+
+bugs_are_found! {
+    may_lose: true,
+    s7_s8_nobody_checks_the_stock: IgnoresTheStock,
+    a_lost_stock_is_rebuilt_before_the_queue_is_drained: RebuildsWithoutDraining,
+    attempts_of_a_lost_stock_are_accepted: AcceptsStaleEpochs,
+    what_was_never_there_comes_back_as_stock: MakesGhostStock,
+    a_store_that_has_gone_back_sells: HasNoSeqFence,
 }
 
 /// Without it, what the bugs that need the absence of a completer show would mean nothing.

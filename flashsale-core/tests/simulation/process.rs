@@ -1,12 +1,12 @@
 //! What runs in a process besides the requests: the chores of a server, by the world's clock.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flashsale_core::domain::{Phase, Sale};
-use flashsale_core::ports::{AttemptQueue, AttemptReader, NoRecorder, Revision};
-use flashsale_core::services::{EnginePorts, EngineServices, Readiness};
-use flashsale_core::{ErrorKind, PortError};
+use flashsale_core::PortError;
+use flashsale_core::domain::{Sale, SaleId};
+use flashsale_core::ports::{AttemptQueue, AttemptReader, NoRecorder, Revision, SoleProcess};
+use flashsale_core::services::{EnginePorts, EngineServices, Readiness, Verdict};
 
 use super::bugs::Bug;
 use super::executor::{Handle, Process};
@@ -44,6 +44,8 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
         sales: Arc::new(SimSaleRepo {
             line: line(Service::Sales),
         }),
+        dead_letters: world.dead_letters.clone(),
+        leadership: Arc::new(SoleProcess),
         clock: Arc::new(SkewedClock::new(world.handle.clock(), skew_ms)),
         ids: world.ids.clone(),
         recorder: Arc::new(NoRecorder),
@@ -57,6 +59,7 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
     };
     handle.spawn(process, Box::pin(chores.clone().keep_sales()));
     handle.spawn(process, Box::pin(chores.clone().mend()));
+    handle.spawn(process, Box::pin(chores.clone().watch()));
     if api {
         handle.spawn(process, Box::pin(chores.clone().forward()));
         handle.spawn(process, Box::pin(chores.clone().forward()));
@@ -95,53 +98,68 @@ impl Chores {
     async fn keep_sales(self) {
         let mut backoff = Backoff(Backoff::MIN_MS);
         let mut seen = Revision::default();
-        let mut prepared = HashMap::new();
+        let mut ahead = BTreeMap::new();
         loop {
             let changed = self.services.catalogue.changed(seen);
             if let Some(Ok(now)) = self.handle.within(1_000, changed).await {
                 seen = now;
             }
-            let step = self.prepare_all(&mut prepared).await;
+            let step = self.prepare_all(&mut ahead).await;
             backoff.after(&self.handle, step).await;
         }
     }
 
-    async fn prepare_all(
-        &self,
-        prepared: &mut HashMap<i64, (u64, u32, Phase)>,
-    ) -> Result<(), PortError> {
+    async fn prepare_all(&self, ahead: &mut BTreeMap<SaleId, u32>) -> Result<(), PortError> {
         self.services.catalogue.refresh().await?;
-        let mut opened = false;
         let mut first_fault = None;
         for sale in self.services.catalogue.all() {
-            match self.prepare(prepared, &sale).await {
-                Ok(changed) => opened |= changed,
-                Err(fault) => first_fault = first_fault.or(Some(fault)),
-            }
+            let prepared = self.prepare(ahead, &sale).await;
+            first_fault = first_fault.or(prepared.err());
         }
-        if opened {
-            self.services.catalogue.refresh().await?;
-        }
+        self.services.catalogue.refresh().await?;
         first_fault.map_or(Ok(()), Err)
     }
 
-    /// Prepares one sale if that has not been done; says whether the repository has changed by it.
     async fn prepare(
         &self,
-        prepared: &mut HashMap<i64, (u64, u32, Phase)>,
+        ahead: &mut BTreeMap<SaleId, u32>,
         sale: &Sale,
-    ) -> Result<bool, PortError> {
-        let mark = (sale.version, sale.epoch.get(), sale.phase);
-        if prepared.get(&sale.id.get()) == Some(&mark) {
-            return Ok(false);
-        }
-        match self.services.sales.prepare(sale).await? {
-            Readiness::Ready => {
-                prepared.insert(sale.id.get(), mark);
-                Ok(sale.phase == Phase::Scheduled)
+    ) -> Result<(), PortError> {
+        /// A change that is being made is made by then.
+        const AHEAD_MAX: u32 = 5;
+        let rounds = ahead.remove(&sale.id).unwrap_or_default();
+        let lost = match self.services.sales.prepare(sale).await? {
+            Readiness::Ready | Readiness::Waiting | Readiness::TooEarly => false,
+            Readiness::Lost => true,
+            Readiness::Ahead if rounds < AHEAD_MAX => {
+                ahead.insert(sale.id, rounds + 1);
+                false
             }
-            Readiness::Waiting | Readiness::TooEarly => Ok(false),
-            Readiness::Lost => Err(PortError::new(ErrorKind::Corrupt, "stock store", "prepare")),
+            Readiness::Ahead => true,
+        };
+        if lost {
+            self.services.recovery.step(sale).await?;
+        }
+        Ok(())
+    }
+
+    /// Has a stock rebuilt that is at rest and does not add up: it has lost something, and nobody
+    /// who had seen it before was there to notice.
+    async fn watch(self) {
+        let mut before = BTreeMap::new();
+        loop {
+            self.handle.sleep(self.handle.between(1_000, 3_000)).await;
+            for sale in self.services.catalogue.all() {
+                if let Ok(Some(account)) = self.services.auditor.account(sale.id).await {
+                    let rests = account.levels.is_none_or(|levels| levels.undecided == 0);
+                    let drifts = rests && account.verdict() != Verdict::Exact;
+                    let again = before.insert(sale.id, account.clone()) == Some(account);
+                    if drifts && again {
+                        // If it fails, the next round does it.
+                        let _ = self.services.recovery.step(&sale).await;
+                    }
+                }
+            }
         }
     }
 

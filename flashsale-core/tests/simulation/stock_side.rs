@@ -121,20 +121,21 @@ pub(crate) async fn lose(world: Arc<World>) {
     let losses = world.weather.losses;
     let note = |how| world.note(WORLD, "stock store", how, About::default());
     loop {
-        handle.sleep(handle.between(200, 6_000)).await;
+        handle.sleep(handle.between(200, losses.pause_ms)).await;
         if world.is_healed() {
             return;
         }
+        let before = world.held_units();
         match handle.below(3) {
             0 if losses.rolls_back => {
                 note("goes back");
                 world.stock.go_back(handle.below(6));
-                world.has_lost();
+                world.has_lost(&before);
             }
             1 if losses.wipes => {
                 note("forgets everything");
                 world.stock.wipe(&world);
-                world.has_lost();
+                world.has_lost(&before);
             }
             2 if losses.splits => {
                 note("splits");
@@ -142,11 +143,12 @@ pub(crate) async fn lose(world: Arc<World>) {
                 let reached_by = processes.filter(|_| handle.chance(500)).collect();
                 let (choice, old_is_main) = (handle.below(6), handle.chance(500));
                 world.stock.split(choice, reached_by, old_is_main);
-                world.has_lost();
+                world.books().split = true;
                 handle.sleep(handle.between(100, 5_000)).await;
                 note("is one again");
                 world.stock.unite();
-                world.has_lost();
+                world.books().split = false;
+                world.has_lost(&before);
             }
             _ => {}
         }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use flashsale_core::domain::{
-    Decision, FailReason, Phase, Sale, SaleChange, SaleResult, Settlement,
-};
+use flashsale_core::domain::{Decision, FailReason, Sale, SaleChange, SaleResult, Settlement};
 use flashsale_core::ports::{OrderRepo, StockStore};
 use flashsale_core::services::ChangeSaleOutcome;
 
@@ -85,7 +83,7 @@ pub(crate) async fn change_sale(world: &Arc<World>, sale: &Sale, change: SaleCha
 /// The shop sells again what it has paused.
 pub(crate) async fn resume_all(world: &Arc<World>) {
     for sale in world.all_sales() {
-        if sale.phase == Phase::Paused {
+        if sale.held {
             change_sale(world, &sale, SaleChange::Resume).await;
         }
     }

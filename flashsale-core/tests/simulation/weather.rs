@@ -72,6 +72,8 @@ pub(crate) struct Losses {
     pub(crate) wipes: bool,
     /// Another copy of it answers some processes for a while.
     pub(crate) splits: bool,
+    /// The longest time between two of them.
+    pub(crate) pause_ms: u64,
 }
 
 impl Losses {
@@ -158,8 +160,9 @@ impl Draw {
 }
 
 impl Weather {
-    /// The world of this seed. Its stock store loses data only if it `may_lose`.
-    pub(crate) fn of(seed: u64, may_lose: bool) -> Self {
+    /// The world of this seed. Its stock store loses data only if it `may_lose`, and is two for a
+    /// while only if it `may_split`.
+    pub(crate) fn of(seed: u64, may_lose: bool, may_split: bool) -> Self {
         let mut draw = Draw(Seeded::new(seed ^ 0x005e_ed0f_5a1e));
         for _ in 0..4 {
             draw.0.next_number();
@@ -173,13 +176,12 @@ impl Weather {
             2 => Sales::One { ends: true },
             _ => Sales::One { ends: false },
         };
-        let losses = match draw.0.below(if may_lose { 6 } else { 1 }) {
-            0 => Losses::default(),
-            kind => Losses {
-                rolls_back: kind != 2 && kind != 3,
-                wipes: kind == 2 || kind == 5,
-                splits: kind == 3 || kind == 5,
-            },
+        let kind = draw.0.below(6);
+        let losses = Losses {
+            rolls_back: may_lose && kind != 0 && kind != 2,
+            wipes: may_lose && kind >= 2 && kind != 3,
+            splits: may_split && kind != 0,
+            pause_ms: if draw.often() { 1_000 } else { 6_000 },
         };
         let mut weather = Self {
             apis: draw.between(1, 3) as usize,

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flashsale_core::domain::{Attempt, Decision, NewSale, Sale, SaleId, Timestamp, UserId, Window};
 use flashsale_core::ports::{Clock, OrderRepo, SaleRepo};
 use flashsale_core::services::EngineServices;
-use flashsale_core::testing::{MemoryDatabase, MemoryOrderRepo, MemorySaleRepo, SequentialIds};
+use flashsale_core::testing::{
+    MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo, SequentialIds,
+};
 
 use super::books::{Books, Broken, Held};
 use super::bugs::Bug;
@@ -26,6 +28,7 @@ pub(crate) struct World {
     pub(crate) queue: SimQueue,
     pub(crate) orders: Arc<dyn OrderRepo>,
     pub(crate) sales: MemorySaleRepo,
+    pub(crate) dead_letters: Arc<MemoryDeadLetterRepo>,
     pub(crate) ids: Arc<SequentialIds>,
     books: Mutex<Books>,
     trace: Mutex<Trace>,
@@ -58,7 +61,7 @@ impl World {
         let stock_clock = Arc::new(SkewedClock::new(Arc::clone(&clock), 0));
         let database = MemoryDatabase::new();
         let orders = MemoryOrderRepo::new(database.clone(), clock);
-        let books = Books::new(weather.losses.any());
+        let books = Books::new(weather.losses);
         let places = 1 + weather.apis + weather.workers;
         Arc::new(Self {
             stock: Bug::stock_side(bug, stock_clock.clone()),
@@ -66,6 +69,7 @@ impl World {
             queue: SimQueue::new(weather.partitions),
             orders: Bug::order_repo(bug, orders),
             sales: MemorySaleRepo::new(database),
+            dead_letters: Arc::new(MemoryDeadLetterRepo::new(handle.clock())),
             ids: Arc::default(),
             books: Mutex::new(books),
             trace: Mutex::new(Trace::new(keep_events)),
@@ -122,16 +126,28 @@ impl World {
     /// The order repository has decided.
     pub(crate) fn decided(&self, attempts: &[Attempt], decisions: &[Decision]) {
         for (attempt, decision) in attempts.iter().zip(decisions) {
-            let stock = self.sale(attempt.sale).map_or(0, |sale| sale.total_stock());
-            let held = self.books().decided(attempt, *decision, stock);
+            let Some(sale) = self.sale(attempt.sale) else {
+                continue;
+            };
+            let held = self.books().decided(attempt, *decision, &sale);
             self.must_hold(held);
         }
     }
 
-    /// The stock store has lost data of all sales as they are now.
-    pub(crate) fn has_lost(&self) {
-        for sale in self.all_sales() {
-            self.books().lost(sale.id, sale.epoch);
+    /// How many units the stock store shows as held, sale by sale.
+    pub(crate) fn held_units(&self) -> Vec<(Sale, u64)> {
+        let held = |sale: Sale| {
+            let levels = self.stock.levels(&sale.key());
+            let units = levels.map_or(0, |levels| levels.reserved + levels.sold);
+            (sale, units)
+        };
+        self.all_sales().into_iter().map(held).collect()
+    }
+
+    /// The stock store, which had held these units, has lost data.
+    pub(crate) fn has_lost(&self, before: &[(Sale, u64)]) {
+        for ((_, before), (sale, after)) in before.iter().zip(self.held_units()) {
+            self.books().lost(&sale, before.saturating_sub(after));
         }
     }
 

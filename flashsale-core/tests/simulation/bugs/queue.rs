@@ -3,49 +3,54 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{Attempt, Decision, FailReason, Settlement};
-use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery, Published, StockStore};
+use flashsale_core::ports::{
+    AttemptQueue, AttemptReader, Delivery, Published, QueueMark, StockStore,
+};
 
 use super::Bug;
 use crate::world::World;
 
-/// A queue whose caller takes an attempt back unless it is sure that the queue has it.
-#[derive(Debug)]
-pub(crate) struct RollingBackQueue {
-    world: Unprinted,
+/// The queue as a process reaches it, with a bug between.
+pub(crate) struct BuggyQueue {
+    bug: Bug,
+    world: Arc<World>,
     inner: Arc<dyn AttemptQueue>,
     stock: Arc<dyn StockStore>,
+    /// Whether buyers are served here.
+    api: bool,
 }
 
-struct Unprinted(Arc<World>);
-
-impl std::fmt::Debug for Unprinted {
+impl std::fmt::Debug for BuggyQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the world")
+        write!(f, "{:?}", self.bug)
     }
 }
 
-impl RollingBackQueue {
+impl BuggyQueue {
     pub(crate) fn new(
+        bug: Bug,
         world: &Arc<World>,
         inner: Arc<dyn AttemptQueue>,
         stock: Arc<dyn StockStore>,
+        api: bool,
     ) -> Self {
-        let world = Unprinted(Arc::clone(world));
         Self {
-            world,
+            bug,
+            world: Arc::clone(world),
             inner,
             stock,
+            api,
         }
     }
 
+    /// Takes attempts back, and tells their users that they have none.
     async fn roll_back(&self, attempts: &[Attempt]) {
-        let world = &self.world.0;
         for attempt in attempts {
-            world.books().told_of_failure(attempt.id);
-            if world.bug == Some(Bug::BarsAfterAFailedPublish) {
-                world.books().barred.insert(attempt.user.clone());
+            self.world.books().told_of_failure(attempt.id);
+            if self.bug == Bug::BarsAfterAFailedPublish {
+                self.world.books().barred.insert(attempt.user.clone());
             }
-            let Some(sale) = world.sale(attempt.sale) else {
+            let Some(sale) = self.world.sale(attempt.sale) else {
                 continue;
             };
             let settlement = Settlement {
@@ -62,39 +67,48 @@ impl RollingBackQueue {
 }
 
 #[async_trait]
-impl AttemptQueue for RollingBackQueue {
+impl AttemptQueue for BuggyQueue {
     async fn publish(&self, attempts: &[Attempt]) -> Result<Vec<Published>, PortError> {
         let published = self.inner.publish(attempts).await;
+        let rolls_back = matches!(
+            self.bug,
+            Bug::BarsAfterAFailedPublish | Bug::RollsBackAnUnconfirmedPublish
+        );
         let logged = |published: &Vec<Published>| {
             let mut published = published.iter();
             published.all(|one| *one == Published::Logged)
         };
-        if !published.as_ref().is_ok_and(logged) {
+        if rolls_back && self.api && !published.as_ref().is_ok_and(logged) {
             self.roll_back(attempts).await;
         }
         published
     }
 
+    async fn mark(&self) -> Result<QueueMark, PortError> {
+        self.inner.mark().await
+    }
+
+    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError> {
+        if self.bug == Bug::RebuildsWithoutDraining {
+            return Ok(0);
+        }
+        self.inner.left(group, mark).await
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {
+        self.inner.decode(payload)
+    }
+
     async fn subscribe(&self, group: &str) -> Result<Box<dyn AttemptReader>, PortError> {
-        self.inner.subscribe(group).await
+        let inner = self.inner.subscribe(group).await?;
+        Ok(match self.bug {
+            Bug::CommitsTheOffsetFirst => Box::new(EarlyReader(inner)),
+            _ => inner,
+        })
     }
 }
 
-/// A queue whose readers commit as soon as they have read.
-#[derive(Debug)]
-pub(crate) struct EarlyQueue(pub(crate) Arc<dyn AttemptQueue>);
-
-#[async_trait]
-impl AttemptQueue for EarlyQueue {
-    async fn publish(&self, attempts: &[Attempt]) -> Result<Vec<Published>, PortError> {
-        self.0.publish(attempts).await
-    }
-
-    async fn subscribe(&self, group: &str) -> Result<Box<dyn AttemptReader>, PortError> {
-        Ok(Box::new(EarlyReader(self.0.subscribe(group).await?)))
-    }
-}
-
+/// A reader that commits as soon as it has read.
 #[derive(Debug)]
 struct EarlyReader(Box<dyn AttemptReader>);
 

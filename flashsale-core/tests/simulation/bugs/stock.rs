@@ -91,7 +91,15 @@ impl StockStore for BuggyStockStore {
         sale: &SaleRef,
         settlements: &[Settlement],
     ) -> Result<Vec<SettleOutcome>, PortError> {
-        let settled = self.inner.settle(&self.sale(sale), settlements).await?;
+        let mut settlements = settlements.to_vec();
+        if self.bug == Bug::MakesGhostStock {
+            for settlement in &mut settlements {
+                if settlement.decision == Decision::Failed(FailReason::NoStock) {
+                    settlement.decision = Decision::Failed(FailReason::Expired);
+                }
+            }
+        }
+        let settled = self.inner.settle(&self.sale(sale), &settlements).await?;
         let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
         if !later.is_empty() {
             self.inner.put_results(&later).await?;

@@ -3,7 +3,9 @@ use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
 use flashsale_core::domain::Attempt;
-use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery, Published, Undecodable};
+use flashsale_core::ports::{
+    AttemptQueue, AttemptReader, Delivery, Published, QueueMark, Undecodable,
+};
 use flashsale_core::{ErrorKind, PortError};
 
 use super::stock::number;
@@ -57,6 +59,25 @@ impl SimQueue {
         let log = self.log();
         let mut partitions = log.partitions.iter();
         partitions.all(|partition| partition.committed == partition.items.len())
+    }
+
+    fn mark(&self) -> QueueMark {
+        let log = self.log();
+        let ends = log.partitions.iter().enumerate();
+        let end =
+            |(part, partition): (usize, &Partition)| (part as i32, partition.items.len() as i64);
+        QueueMark {
+            ends: ends.map(end).collect(),
+        }
+    }
+
+    fn left(&self, mark: &QueueMark) -> u64 {
+        let log = self.log();
+        let ends = mark.ends.iter();
+        ends.map(|&(part, end)| {
+            (end as u64).saturating_sub(log.partitions[part as usize].committed as u64)
+        })
+        .sum()
     }
 
     /// The readers of a process have not been heard of for too long.
@@ -114,6 +135,7 @@ impl SimQueue {
             return Published::Logged;
         }
         self.append(attempt, Delivery::Attempt(attempt.clone()));
+        world.books().queued(attempt.id, handle.now_ms());
         if handle.chance(rates.doubled) {
             self.append(attempt, Delivery::Attempt(attempt.clone()));
         }
@@ -161,6 +183,22 @@ impl AttemptQueue for SimAttemptQueue {
             Ok(taken.collect())
         };
         self.line.call("publish", about, run).await
+    }
+
+    async fn mark(&self) -> Result<QueueMark, PortError> {
+        let world = Arc::clone(&self.line.world);
+        let run = move || Ok(world.queue.mark());
+        self.line.call("mark", About::default(), run).await
+    }
+
+    async fn left(&self, _group: &str, mark: &QueueMark) -> Result<u64, PortError> {
+        let (world, mark) = (Arc::clone(&self.line.world), mark.clone());
+        let run = move || Ok(world.queue.left(&mark));
+        self.line.call("left", About::default(), run).await
+    }
+
+    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
+        Err("damaged".to_owned())
     }
 
     async fn subscribe(&self, _group: &str) -> Result<Box<dyn AttemptReader>, PortError> {

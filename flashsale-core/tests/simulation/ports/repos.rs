@@ -105,15 +105,39 @@ impl SaleRepo for SimSaleRepo {
         self.line.call("create sale", About::default(), run).await
     }
 
-    async fn opened(&self, sale: SaleId) -> Result<(), PortError> {
-        let world = Arc::clone(&self.line.world);
-        let run = move || at_once(world.sales.opened(sale));
-        self.line.call("opened", about_sale(sale), run).await
+    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
+        let (world, sale) = (Arc::clone(&self.line.world), *sale);
+        let run = move || at_once(world.sales.opened(&sale));
+        self.line.call("opened", about_sale(sale.id), run).await
     }
 
-    async fn change(&self, sale: SaleId, change: SaleChange) -> Result<ChangeOutcome, PortError> {
+    async fn recover(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        let (world, sale) = (Arc::clone(&self.line.world), *sale);
+        let run = move || {
+            let before = world.sale(sale.id).map(|sale| sale.epoch);
+            let after = at_once(world.sales.recover(&sale))?;
+            if let Some(after) = after.as_ref().filter(|after| before < Some(after.epoch)) {
+                world.books().noticed(after, world.handle.now_ms());
+            }
+            Ok(after)
+        };
+        self.line.call("recover", about_sale(sale.id), run).await
+    }
+
+    async fn seal(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
+        let (world, sale) = (Arc::clone(&self.line.world), *sale);
+        let run = move || at_once(world.sales.seal(&sale));
+        self.line.call("seal", about_sale(sale.id), run).await
+    }
+
+    async fn change(
+        &self,
+        sale: SaleId,
+        change: SaleChange,
+        from: Option<u64>,
+    ) -> Result<ChangeOutcome, PortError> {
         let world = Arc::clone(&self.line.world);
-        let run = move || at_once(world.sales.change(sale, change));
+        let run = move || at_once(world.sales.change(sale, change, from));
         self.line.call("change sale", about_sale(sale), run).await
     }
 

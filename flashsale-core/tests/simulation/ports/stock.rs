@@ -10,6 +10,7 @@ use flashsale_core::domain::{
 };
 use flashsale_core::ports::StockStore;
 
+use crate::books::broken;
 use crate::bugs::Bug;
 use crate::executor::at_once;
 use crate::line::Line;
@@ -105,10 +106,22 @@ impl StockStore for SimStockStore {
         let first = wishes.first().map(|wish| number(wish.attempt));
         let about = about(sale, first, wishes.len());
         let arguments = wishes.to_vec();
-        self.call("reserve", about, sale, arguments, |store, sale, wishes| {
-            at_once(store.reserve(sale, wishes))
-        })
-        .await
+        let before = self.seen().get(&sale.id).copied();
+        let outcomes = self
+            .call("reserve", about, sale, arguments, |store, sale, wishes| {
+                at_once(store.reserve(sale, wishes))
+            })
+            .await?;
+        for outcome in &outcomes {
+            if let ReserveOutcome::Reserved(attempt) = outcome
+                && before >= Some((attempt.epoch.get(), attempt.seq))
+            {
+                let how = format!("{attempt:?} was reserved after {before:?} had been seen");
+                let rule = "a store that has gone back sells nothing";
+                self.line.world.must_hold(broken(rule, how));
+            }
+        }
+        Ok(outcomes)
     }
 
     async fn acknowledge(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<(), PortError> {
