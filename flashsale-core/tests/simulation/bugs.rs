@@ -113,6 +113,7 @@ impl Bug {
                 weather.stock = weather.stock.min(3);
                 weather.users = weather.users.max(15);
                 weather.tries = 16;
+                weather.trouble_ms = 30_000;
                 weather.losses = Losses {
                     rolls_back: true,
                     pause_ms: 1_000,

@@ -160,8 +160,10 @@ async fn close_the_books(world: &Arc<World>) -> Held {
 async fn come_to_rest(world: &Arc<World>) -> Held {
     /// The completer acts after 10 s; twice that and some rounds of repair are plenty.
     const ROUNDS: u64 = 120;
+    let may_lose = world.weather.losses.any();
     for _ in 0..ROUNDS {
-        if is_at_rest(world) {
+        // A loss that nobody has noticed is noticed when all is at rest.
+        if is_at_rest(world) && (!may_lose || balance(world).is_ok()) {
             return Ok(());
         }
         world.handle.sleep(500).await;
@@ -298,10 +300,10 @@ async fn read_results(world: &Arc<World>) -> Held {
             let forgotten = world
                 .sale(shown)
                 .is_some_and(|sale| world.stock.levels(&sale.key()).is_none());
-            // The copy of a store that is given up may have been the only one to know of a failure;
-            // its user can try again.
+            // The result of a failure can be lost for good, with the copy of a store that is given
+            // up or between being written anew and the rebuild; its user can try again.
             let forgotten = forgotten
-                || world.weather.losses.splits
+                || world.weather.losses.any()
                     && (status, expected) == (OrderStatus::Pending, OrderStatus::Failed);
             if status != expected && !forgotten {
                 let how = format!("{user} in sale {shown}: {status:?}, but it is {expected:?}");
