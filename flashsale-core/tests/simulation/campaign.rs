@@ -74,7 +74,8 @@ impl Campaign {
                 }
                 let outcome = run(seed, setting);
                 steps.fetch_add(outcome.steps, Ordering::Relaxed);
-                events.fetch_add(outcome.events, Ordering::Relaxed);
+                let seen = outcome.events.values().sum();
+                events.fetch_add(seen, Ordering::Relaxed);
                 ran.fetch_add(1, Ordering::Relaxed);
                 if outcome.broken.is_some() || self.single {
                     let mut failed = failed.lock().unwrap();

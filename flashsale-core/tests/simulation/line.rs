@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use flashsale_core::{ErrorKind, PortError};
 
-use super::executor::{Process, Slot};
+use super::executor::Process;
+use super::slot::Slot;
 use super::trace::About;
 use super::weather::{Calls, Service};
 use super::world::World;

@@ -9,6 +9,7 @@ use flashsale_core::services::{AttemptOutcome, Finding, Verdict};
 use super::books::{Broken, Held, broken};
 use super::bugs::Bug;
 use super::executor::{Executor, Step, WORLD, at_once};
+use super::trace::Counts;
 use super::weather::{Sales, Service, Weather};
 use super::world::World;
 use super::{stock_side, trouble, users};
@@ -20,13 +21,13 @@ pub(crate) struct Outcome {
     pub(crate) hash: u64,
     /// How many steps the executor made, and how many events the services saw.
     pub(crate) steps: u64,
-    pub(crate) events: u64,
+    pub(crate) events: Counts,
     pub(crate) last_events: Vec<String>,
     pub(crate) weather: Weather,
 }
 
 /// What to run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) bug: Option<Bug>,
     /// Whether the stock store may lose data.

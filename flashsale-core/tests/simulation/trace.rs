@@ -1,6 +1,6 @@
 //! What happened, in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use super::executor::Process;
@@ -9,8 +9,11 @@ use super::executor::Process;
 pub(crate) struct Trace {
     events: VecDeque<Event>,
     keep: usize,
-    pub(crate) count: u64,
+    counts: Counts,
 }
+
+/// How often what happened how.
+pub(crate) type Counts = BTreeMap<(&'static str, &'static str), u64>;
 
 /// Something that happened.
 #[derive(Clone, Copy)]
@@ -35,16 +38,20 @@ impl Trace {
         Self {
             events: VecDeque::new(),
             keep,
-            count: 0,
+            counts: Counts::new(),
         }
     }
 
     pub(crate) fn add(&mut self, event: Event) {
-        self.count += 1;
+        *self.counts.entry((event.what, event.how)).or_default() += 1;
         if self.events.len() == self.keep {
             self.events.pop_front();
         }
         self.events.push_back(event);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts.clone()
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {

@@ -12,11 +12,12 @@ use flashsale_core::testing::{
 
 use super::books::{Books, Broken, Held};
 use super::bugs::Bug;
-use super::executor::{Handle, Process, Slot, WORLD, at_once};
-use super::ports::{SimQueue, SkewedClock};
+use super::executor::{Handle, Process, WORLD, at_once};
+use super::ports::{SimQueue, SkewedClock, number};
 use super::process;
+use super::slot::Slot;
 use super::stock_side::StockSide;
-use super::trace::{About, Event, Trace};
+use super::trace::{About, Counts, Event, Trace};
 use super::weather::{Sales, Service, Weather};
 
 pub(crate) struct World {
@@ -103,9 +104,10 @@ impl World {
         lock(&self.trace).add(event);
     }
 
-    pub(crate) fn trace(&self) -> (u64, Vec<String>) {
+    /// How often what happened, and the last events.
+    pub(crate) fn trace(&self) -> (Counts, Vec<String>) {
         let trace = lock(&self.trace);
-        (trace.count, trace.lines())
+        (trace.counts(), trace.lines())
     }
 
     /// The first rule that was broken.
@@ -129,6 +131,18 @@ impl World {
             let Some(sale) = self.sale(attempt.sale) else {
                 continue;
             };
+            if !self.books().is_decided(attempt.id) {
+                let how = match decision {
+                    Decision::Success(_) => "SUCCESS",
+                    Decision::Failed(reason) => reason.name(),
+                };
+                let about = About {
+                    sale: sale.id.get() as u64,
+                    attempt: number(attempt.id),
+                    items: 1,
+                };
+                self.note(WORLD, "decision", how, about);
+            }
             let held = self.books().decided(attempt, *decision, &sale);
             self.must_hold(held);
         }
