@@ -7,13 +7,16 @@
 //! cargo test -p flashsale-core --test model -- --ignored --nocapture --test-threads 1
 //! ```
 
+mod action;
 mod explorer;
 mod properties;
 mod protocol;
+mod rebuild;
 mod state;
 
+use action::{Bug, fact};
 use explorer::explore;
-use protocol::{Bug, Config, fact};
+use protocol::Config;
 use state::Faults;
 
 const NO_FAULTS: Faults = Faults {

@@ -1,6 +1,7 @@
 //! What may never be, whatever happens in whatever order.
 
-use super::protocol::{Action, Config};
+use super::action::Action;
+use super::protocol::Config;
 use super::state::{ATTEMPTS, Decision, Hold, Rebuild, State, TRIES, WorkerStep};
 
 /// The rule that the state breaks, if it does.

@@ -1,7 +1,9 @@
 //! What can happen, and what it does.
 
+use super::action::{Action, Bug, fact};
 use super::explorer::Protocol;
 use super::properties;
+use super::rebuild::buyers;
 use super::state::{
     ATTEMPTS, Attempt, Books, Decision, Faults, Hold, Rebuild, State, Store, TRIES, USERS, User,
     Worker, WorkerStep, user_of,
@@ -20,76 +22,6 @@ pub(crate) struct Config {
     pub(crate) epoch_max: u8,
     pub(crate) limits: Faults,
     pub(crate) bug: Option<Bug>,
-}
-
-/// What is wrong with the protocol, on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bug {
-    RollsBackAnUnconfirmedPublish,
-    ExpiresInTheStoreOnly,
-    ForgetsAttempts,
-    IgnoresTheStock,
-    SetsTheStockAgain,
-    RebuildsWithoutDraining,
-    AcceptsStaleEpochs,
-    MakesGhostStock,
-    HasNoSeqFence,
-    /// Neither outbox nor completer.
-    HasNoOutbox,
-    /// The offset is committed before the order, and there is no completer.
-    CommitsTheOffsetFirst,
-    /// A rebuild opens what it has read before it sealed.
-    ReadsBeforeItSeals,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Reserve {
-        user: User,
-        reply_lost: bool,
-    },
-    Publish {
-        attempt: Attempt,
-        appended: bool,
-        confirmed: bool,
-    },
-    QueueLoses(Attempt),
-    Republish(Attempt),
-    RefreshCatalogue,
-    ApiCrashes,
-    Decide(usize),
-    Settle(usize),
-    CommitOffset(usize),
-    WorkerCrashes(usize),
-    ReadOverdue(User),
-    Complete,
-    Expire,
-    SettleHold(User),
-    Replicate,
-    FailOver,
-    Wipe,
-    BeginRebuild(usize),
-    JoinRebuild(usize),
-    Fence(usize),
-    Mark(usize),
-    Seal(usize),
-    Read(usize),
-    Open(usize),
-    RebuilderCrashes(usize),
-    SetStock,
-}
-
-/// What a state shows to be possible.
-pub(crate) mod fact {
-    pub(crate) const SOLD_OUT: u32 = 1;
-    pub(crate) const REBUILT: u32 = 2;
-    pub(crate) const STALE_REFUSED: u32 = 4;
-    pub(crate) const OVER_PROMISED: u32 = 8;
-    pub(crate) const DUPLICATE: u32 = 16;
-    pub(crate) const HEALED: u32 = 32;
-    pub(crate) const DRIFTED: u32 = 64;
-    pub(crate) const SOLD_AFTER_REBUILD: u32 = 128;
-    pub(crate) const REDELIVERED: u32 = 256;
 }
 
 impl Config {
@@ -247,113 +179,6 @@ impl Config {
         state.faults.lossy_epoch = state.faults.lossy_epoch.max(state.books.epoch);
         state.store = store;
     }
-
-    fn rebuild_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        let recovering = state.books.sealed < state.books.epoch
-            || state.store.fenced
-            || state.store.opened < state.books.epoch;
-        for (who, rebuild) in state.rebuilds.iter().enumerate().take(self.rebuilders) {
-            let undecided = state
-                .store
-                .holds
-                .iter()
-                .any(|hold| matches!(hold, Hold::Reserved { .. }) && state.store.loaded);
-            match *rebuild {
-                Rebuild::Idle if state.books.sealed < state.books.epoch => {
-                    actions.push(Action::JoinRebuild(who));
-                }
-                Rebuild::Idle if self.is_lost(state) && self.is(Bug::SetsTheStockAgain) => {
-                    if !state.store.loaded {
-                        actions.push(Action::SetStock);
-                    }
-                }
-                Rebuild::Idle if self.is_lost(state) => {
-                    if state.store.epoch < state.books.epoch && recovering {
-                        actions.push(Action::JoinRebuild(who));
-                    }
-                    if state.books.epoch < self.epoch_max {
-                        actions.push(Action::BeginRebuild(who));
-                    }
-                }
-                Rebuild::Idle => {}
-                Rebuild::Begun(_) => actions.push(Action::Fence(who)),
-                Rebuild::Fenced(_) => actions.push(Action::Mark(who)),
-                Rebuild::Marked(_, mark) => {
-                    let drained = state.committed >= mark;
-                    if (drained || self.is(Bug::RebuildsWithoutDraining)) && !undecided {
-                        actions.push(Action::Seal(who));
-                    }
-                }
-                Rebuild::Sealed(_) => actions.push(Action::Read(who)),
-                Rebuild::Read(..) => actions.push(Action::Open(who)),
-            }
-            if *rebuild != Rebuild::Idle && state.faults.crashes < self.limits.crashes {
-                actions.push(Action::RebuilderCrashes(who));
-            }
-        }
-    }
-
-    fn rebuild(&self, state: &mut State, who: usize, action: Action) {
-        let next = match (state.rebuilds[who], action) {
-            (_, Action::BeginRebuild(_)) => {
-                state.books.epoch += 1;
-                state.books.decided_seq = 0;
-                state.begun_at[state.books.epoch as usize] = state.queue.len() as u8;
-                Rebuild::Begun(state.books.epoch)
-            }
-            (_, Action::JoinRebuild(_)) => Rebuild::Begun(state.books.epoch),
-            (Rebuild::Begun(epoch), _) => {
-                if state.store.loaded && state.store.epoch < epoch {
-                    state.store.epoch = epoch;
-                    state.store.fenced = true;
-                }
-                Rebuild::Fenced(epoch)
-            }
-            (Rebuild::Fenced(epoch), _) if self.is(Bug::ReadsBeforeItSeals) => {
-                Rebuild::Read(epoch, state.books.remaining, buyers(&state.books))
-            }
-            (Rebuild::Fenced(epoch), _) => Rebuild::Marked(epoch, state.queue.len() as u8),
-            (Rebuild::Marked(epoch, _), _) => {
-                state.books.sealed = state.books.sealed.max(epoch.min(state.books.epoch));
-                Rebuild::Sealed(epoch)
-            }
-            (Rebuild::Sealed(epoch), _) => {
-                Rebuild::Read(epoch, state.books.remaining, buyers(&state.books))
-            }
-            (Rebuild::Read(epoch, remaining, holds), _) => {
-                let store = &state.store;
-                if !store.loaded || store.epoch <= epoch && store.opened < epoch {
-                    state.store = Store {
-                        loaded: true,
-                        fenced: false,
-                        epoch,
-                        opened: epoch,
-                        seq: 0,
-                        available: remaining,
-                        holds,
-                    };
-                    state.seen_facts |= fact::REBUILT;
-                }
-                if self.is(Bug::ReadsBeforeItSeals) {
-                    state.books.sealed = state.books.sealed.max(epoch);
-                }
-                Rebuild::Idle
-            }
-            (Rebuild::Idle, _) => Rebuild::Idle,
-        };
-        state.rebuilds[who] = next;
-    }
-}
-
-/// Who has bought, as a store is told of it.
-fn buyers(books: &Books) -> [Hold; USERS] {
-    let mut holds = [Hold::None; USERS];
-    for (at, orders) in books.orders.iter().enumerate() {
-        if *orders > 0 {
-            holds[at / TRIES] = Hold::Sold(at as Attempt);
-        }
-    }
-    holds
 }
 
 fn next_attempt(state: &State, user: User, tries: usize) -> Option<Attempt> {

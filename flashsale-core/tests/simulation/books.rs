@@ -8,7 +8,7 @@ use flashsale_core::domain::{
 use flashsale_core::services::{AttemptOutcome, Durability, Standing};
 
 use super::ports::number;
-use super::weather::Losses;
+use super::weather::Weather;
 
 /// A rule that was broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub(crate) struct Books {
     /// The stock store may lose data in this world.
     may_lose: bool,
     may_split: bool,
+    withdraws: bool,
 }
 
 /// What a user was told about a sale.
@@ -59,10 +60,11 @@ pub(crate) struct Told {
 }
 
 impl Books {
-    pub(crate) fn new(losses: Losses) -> Self {
+    pub(crate) fn new(weather: &Weather) -> Self {
         Self {
-            may_lose: losses.any(),
-            may_split: losses.splits,
+            may_lose: weather.losses.any(),
+            may_split: weather.losses.splits,
+            withdraws: weather.withdraws,
             ..Self::default()
         }
     }
@@ -169,6 +171,12 @@ impl Books {
     /// The order repository was told that the stock of the epoch before this one is lost.
     pub(crate) fn noticed(&mut self, sale: &Sale, at_ms: i64) {
         let epoch = (sale.id, sale.epoch);
+        if self.withdraws {
+            // A withdrawal that went wrong half way is taken for a loss.
+            let before = Epoch::new(sale.epoch.get() - 1);
+            let lossy = self.lossy.entry(sale.id).or_insert(before);
+            *lossy = before.max(*lossy);
+        }
         self.noticed.entry(epoch).or_insert(at_ms);
     }
 

@@ -131,7 +131,7 @@ fn spawn_trouble(world: &Arc<World>) {
             spawn(Box::pin(trouble::outages(Arc::clone(world), service)));
         }
     }
-    if weather.pauses || weather.restocks || weather.closes {
+    if weather.pauses || weather.restocks || weather.closes || weather.withdraws {
         spawn(Box::pin(trouble::operate(Arc::clone(world))));
     }
     if weather.losses.any() {

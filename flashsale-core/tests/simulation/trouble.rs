@@ -46,11 +46,12 @@ pub(crate) async fn operate(world: Arc<World>) {
         }
         let sale = &sales[world.handle.below(sales.len() as u64) as usize];
         let weather = &world.weather;
-        let change = match world.handle.below(4) {
+        let change = match world.handle.below(5) {
             0 if weather.pauses => SaleChange::Pause,
             1 if weather.pauses => SaleChange::Resume,
             2 if weather.restocks => SaleChange::Restock(world.handle.between(1, 3)),
             3 if weather.closes && world.handle.chance(200) => SaleChange::Close,
+            4 if weather.withdraws => SaleChange::Withdraw(world.handle.between(1, 2)),
             _ => continue,
         };
         change_sale(&world, sale, change).await;

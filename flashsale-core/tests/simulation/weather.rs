@@ -114,6 +114,8 @@ pub(crate) struct Weather {
     pub(crate) pauses: bool,
     pub(crate) restocks: bool,
     pub(crate) closes: bool,
+    /// Units are taken out, which a fault turns into a rebuild.
+    pub(crate) withdraws: bool,
     /// The shop calls attempts off.
     pub(crate) calls_off: bool,
     pub(crate) losses: Losses,
@@ -215,6 +217,7 @@ impl Weather {
             pauses: draw.seldom(),
             restocks: draw.seldom(),
             closes: draw.0.below(12) == 0,
+            withdraws: losses.any() && draw.seldom(),
             calls_off: draw.0.below(4) == 0,
             losses,
         };

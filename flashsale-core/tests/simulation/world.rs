@@ -62,7 +62,7 @@ impl World {
         let stock_clock = Arc::new(SkewedClock::new(Arc::clone(&clock), 0));
         let database = MemoryDatabase::new();
         let orders = MemoryOrderRepo::new(database.clone(), clock);
-        let books = Books::new(weather.losses);
+        let books = Books::new(&weather);
         let places = 1 + weather.apis + weather.workers;
         Arc::new(Self {
             stock: Bug::stock_side(bug, stock_clock.clone()),
