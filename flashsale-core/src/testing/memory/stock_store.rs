@@ -13,6 +13,8 @@ use crate::domain::{
 use crate::error::PortError;
 use crate::ports::{Clock, StockStore};
 
+mod copies;
+
 /// A stock store that is a [`Ledger`] per sale behind a lock. Keeps nothing across a restart.
 #[derive(Debug)]
 pub struct MemoryStockStore {

@@ -1,0 +1,198 @@
+//! Bugs on purpose: each is a wrong port or a wrong wiring, and each has to be found.
+
+mod queue;
+mod stock;
+
+use std::sync::Arc;
+
+use flashsale_core::ports::{Clock, OrderRepo, StockStore};
+use flashsale_core::services::{AcceptAfter, EnginePorts};
+use flashsale_core::testing::{
+    MemoryOrderRepo, MemoryStockStore, MutantOrderRepo, MutantStockStore, OrderMutation,
+    StockMutation,
+};
+
+use self::queue::BuggyQueue;
+use self::stock::{BuggyStockStore, ReopeningStockStore};
+use super::executor::Process;
+use super::stock_side::StockSide;
+use super::weather::{Calls, Losses, Sales, Service, Weather};
+use super::world::World;
+
+/// What is wrong in a world. S1 to S21 are the bugs of the original that the protocol lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// S1: a publish that fails returns the unit, and the user stays barred.
+    BarsAfterAFailedPublish,
+    /// S2: a publish that is not confirmed is taken back.
+    RollsBackAnUnconfirmedPublish,
+    /// S3: what was reserved and never published is recorded nowhere.
+    HasNoOutbox,
+    /// S4: a retry while the attempt is pending is told that there is nothing.
+    RefusesRetries,
+    /// S5: a reservation that is sent again takes again.
+    TakesAgain,
+    /// S6: whoever finds the sale new sets the stock, also if it sells already.
+    SetsTheStockAgain,
+    /// S7 and S8: the same, and the order repository does not look at the stock.
+    SetsTheStockAgainUnchecked,
+    /// S9: stock and users are kept by product.
+    KeepsByProduct,
+    /// S10: a user who was refused as sold out stays refused.
+    BarsRefusedUsers,
+    /// S11: an attempt is done before it is decided.
+    CommitsTheOffsetFirst,
+    /// S12: if the result cannot be written, the buyer is told of a failure.
+    WritesAFailureOverASuccess,
+    /// S13: a failed attempt keeps its units.
+    NeverReturnsStock,
+    /// S14: a new group starts at the end of the queue.
+    StartsAtTheLatest,
+    /// S20: the order repository does not know attempts.
+    ForgetsAttempts,
+    /// S21: what cannot be read is passed over, and its unit stays reserved.
+    SwallowsTheUnreadable,
+    /// An attempt expires in the stock store, and the order repository never hears of it.
+    ExpiresInTheStockStoreOnly,
+    /// An attempt is settled before its result is kept.
+    SettlesBeforeTheResult,
+    /// A lost stock is rebuilt before what the queue has is decided.
+    RebuildsWithoutDraining,
+    /// Attempts of a stock that was lost are still accepted after the rebuild.
+    AcceptsStaleEpochs,
+    /// What the orders have no unit for comes back as stock.
+    MakesGhostStock,
+    /// The order repository does not look at the stock, nothing else.
+    IgnoresTheStock,
+    /// A store that has gone back is sold from as if nothing were amiss.
+    HasNoSeqFence,
+    /// No bug: the completer settles what is decided and decides nothing. What S3, S11, S14 and S21
+    /// are compared with, because a completer makes up for them.
+    CompletesNothing,
+}
+
+impl Bug {
+    /// The weather in which the bug matters: what it needs must happen, and nothing may happen that
+    /// breaks the same rules without it.
+    pub(crate) fn weather(bug: Option<Self>, weather: Weather) -> Weather {
+        let Some(bug) = bug else { return weather };
+        let mut weather = weather;
+        let lasting = Sales::One { ends: false };
+        match bug {
+            Self::BarsAfterAFailedPublish | Self::RollsBackAnUnconfirmedPublish => {
+                weather.accept_after = AcceptAfter::Logged;
+            }
+            Self::TakesAgain | Self::SetsTheStockAgain | Self::SetsTheStockAgainUnchecked => {
+                weather.sales = lasting;
+            }
+            Self::KeepsByProduct => weather.sales = Sales::Again,
+            Self::BarsRefusedUsers | Self::NeverReturnsStock => {
+                weather.sales = lasting;
+                weather.calls_off = true;
+            }
+            Self::ExpiresInTheStockStoreOnly => weather.calls_off = true,
+            Self::SettlesBeforeTheResult => {
+                weather.calls_off = true;
+                weather.calls[Service::Orders as usize].reply_lost = 200;
+                weather.calls[Service::Stock as usize].refused = 150;
+            }
+            Self::SwallowsTheUnreadable => {
+                weather.queue.acked_lost = 0;
+                weather.queue.corrupt = weather.queue.corrupt.max(20);
+            }
+            Self::HasNoOutbox
+            | Self::CommitsTheOffsetFirst
+            | Self::StartsAtTheLatest
+            | Self::CompletesNothing => {
+                weather.queue.acked_lost = 0;
+                weather.queue.corrupt = 0;
+            }
+            Self::IgnoresTheStock | Self::MakesGhostStock => {
+                // A crowd, a store that goes back, and nobody who remembers.
+                weather.sales = lasting;
+                weather.stock = weather.stock.min(3);
+                weather.users = weather.users.max(15);
+                weather.tries = 16;
+                weather.trouble_ms = 30_000;
+                weather.losses = Losses {
+                    rolls_back: true,
+                    pause_ms: 1_000,
+                    ..Losses::default()
+                };
+                weather.danger.crash = 2_000;
+            }
+            Self::AcceptsStaleEpochs => {
+                weather.calls[Service::Queue as usize].slow = 400;
+                weather.danger.freeze = 2_000;
+            }
+            Self::RefusesRetries
+            | Self::WritesAFailureOverASuccess
+            | Self::ForgetsAttempts
+            | Self::RebuildsWithoutDraining
+            | Self::HasNoSeqFence => {}
+        }
+        if bug == Self::BarsAfterAFailedPublish {
+            // S1 is about a publish that surely has not happened.
+            weather.queue.unconfirmed = 0;
+            weather.calls[Service::Queue as usize] = Calls {
+                refused: 100,
+                ..Calls::default()
+            };
+        }
+        weather
+    }
+
+    /// The stock store behind the network.
+    pub(crate) fn stock_side(bug: Option<Self>, clock: Arc<dyn Clock>) -> StockSide {
+        let memory = MemoryStockStore::new(Arc::clone(&clock));
+        let mutation = match bug {
+            Some(Self::TakesAgain) => StockMutation::ForgetsOnePerUser,
+            Some(Self::BarsRefusedUsers) => StockMutation::MarksRefusedUsers,
+            Some(Self::NeverReturnsStock) => StockMutation::NeverReturnsStock,
+            Some(Self::SetsTheStockAgain | Self::SetsTheStockAgainUnchecked) => {
+                let store = ReopeningStockStore::new(memory, clock);
+                return StockSide::of(Arc::new(store));
+            }
+            _ => return StockSide::new(memory),
+        };
+        StockSide::of(Arc::new(MutantStockStore::new(memory, mutation)))
+    }
+
+    /// The order repository behind the network.
+    pub(crate) fn order_repo(bug: Option<Self>, orders: MemoryOrderRepo) -> Arc<dyn OrderRepo> {
+        let mutation = match bug {
+            Some(Self::ForgetsAttempts) => OrderMutation::ForgetsAttempts,
+            Some(Self::SetsTheStockAgainUnchecked | Self::IgnoresTheStock) => {
+                OrderMutation::IgnoresTheStock
+            }
+            Some(Self::AcceptsStaleEpochs) => OrderMutation::IgnoresTheEpoch,
+            _ => return Arc::new(orders),
+        };
+        Arc::new(MutantOrderRepo::new(orders, mutation))
+    }
+
+    /// The ports of a process, wired wrongly.
+    pub(crate) fn wire(world: &Arc<World>, process: Process, ports: EnginePorts) -> EnginePorts {
+        let Some(bug) = world.bug else { return ports };
+        let mut ports = ports;
+        let inner = Arc::clone(&ports.stock);
+        let stock: Arc<dyn StockStore> = Arc::new(BuggyStockStore::new(bug, world, inner));
+        ports.stock = Arc::clone(&stock);
+        let api = world.apis().contains(&process);
+        let queue = Arc::clone(&ports.queue);
+        ports.queue = Arc::new(BuggyQueue::new(bug, world, queue, stock, api));
+        ports
+    }
+
+    /// Whether undecided attempts are decided by repair.
+    fn has_completer(self) -> bool {
+        !matches!(
+            self,
+            Self::HasNoOutbox
+                | Self::CommitsTheOffsetFirst
+                | Self::StartsAtTheLatest
+                | Self::SwallowsTheUnreadable
+                | Self::CompletesNothing
+        )
+    }
+}

@@ -1,0 +1,370 @@
+//! One simulated world: the services behind the network, the processes, and what went on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flashsale_core::domain::{Attempt, Decision, NewSale, Sale, SaleId, Timestamp, UserId, Window};
+use flashsale_core::ports::{Clock, OrderRepo, SaleRepo};
+use flashsale_core::services::EngineServices;
+use flashsale_core::testing::{
+    MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo, SequentialIds,
+};
+
+use super::books::{Books, Broken, Held};
+use super::bugs::Bug;
+use super::executor::{Handle, Process, WORLD, at_once};
+use super::ports::{SimQueue, SkewedClock, number};
+use super::process;
+use super::slot::Slot;
+use super::stock_side::StockSide;
+use super::trace::{About, Counts, Event, Trace};
+use super::weather::{Sales, Service, Weather};
+
+pub(crate) struct World {
+    pub(crate) weather: Weather,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) handle: Handle,
+    pub(crate) stock: StockSide,
+    pub(crate) stock_clock: Arc<SkewedClock>,
+    pub(crate) queue: SimQueue,
+    pub(crate) orders: Arc<dyn OrderRepo>,
+    pub(crate) sales: MemorySaleRepo,
+    pub(crate) dead_letters: Arc<MemoryDeadLetterRepo>,
+    pub(crate) ids: Arc<SequentialIds>,
+    books: Mutex<Books>,
+    trace: Mutex<Trace>,
+    processes: Mutex<Vec<Place>>,
+    out: Mutex<[bool; 4]>,
+    healed: AtomicBool,
+    broken: Mutex<Option<Broken>>,
+    done: AtomicBool,
+}
+
+/// Where a process runs, whether it does so now or not.
+#[derive(Default)]
+struct Place {
+    services: Option<EngineServices>,
+    starting: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    pub(crate) fn new(
+        weather: Weather,
+        bug: Option<Bug>,
+        handle: Handle,
+        keep_events: usize,
+    ) -> Arc<Self> {
+        let clock = handle.clock();
+        let stock_clock = Arc::new(SkewedClock::new(Arc::clone(&clock), 0));
+        let database = MemoryDatabase::new();
+        let orders = MemoryOrderRepo::new(database.clone(), clock);
+        let books = Books::new(&weather);
+        let places = 1 + weather.apis + weather.workers;
+        Arc::new(Self {
+            stock: Bug::stock_side(bug, stock_clock.clone()),
+            stock_clock,
+            queue: SimQueue::new(weather.partitions),
+            orders: Bug::order_repo(bug, orders),
+            sales: MemorySaleRepo::new(database),
+            dead_letters: Arc::new(MemoryDeadLetterRepo::new(handle.clock())),
+            ids: Arc::default(),
+            books: Mutex::new(books),
+            trace: Mutex::new(Trace::new(keep_events)),
+            processes: Mutex::new((0..places).map(|_| Place::default()).collect()),
+            out: Mutex::default(),
+            healed: AtomicBool::new(false),
+            broken: Mutex::default(),
+            done: AtomicBool::new(false),
+            weather,
+            bug,
+            handle,
+        })
+    }
+
+    /// Notes an event.
+    pub(crate) fn note(
+        &self,
+        process: Process,
+        what: &'static str,
+        how: &'static str,
+        about: About,
+    ) {
+        let event = Event {
+            at_ms: self.handle.now_ms(),
+            process,
+            what,
+            how,
+            about,
+        };
+        self.handle.mix(event.digest());
+        lock(&self.trace).add(event);
+    }
+
+    /// How often what happened, and the last events.
+    pub(crate) fn trace(&self) -> (Counts, Vec<String>) {
+        let trace = lock(&self.trace);
+        (trace.counts(), trace.lines())
+    }
+
+    /// The first rule that was broken.
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        lock(&self.broken).clone()
+    }
+
+    pub(crate) fn must_hold(&self, held: Held) {
+        if let Err(broken) = held {
+            lock(&self.broken).get_or_insert(broken);
+        }
+    }
+
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+        lock(&self.books)
+    }
+
+    /// The order repository has decided.
+    pub(crate) fn decided(&self, attempts: &[Attempt], decisions: &[Decision]) {
+        for (attempt, decision) in attempts.iter().zip(decisions) {
+            let Some(sale) = self.sale(attempt.sale) else {
+                continue;
+            };
+            if !self.books().is_decided(attempt.id) {
+                let how = match decision {
+                    Decision::Success(_) => "SUCCESS",
+                    Decision::Failed(reason) => reason.name(),
+                };
+                let about = About {
+                    sale: sale.id.get() as u64,
+                    attempt: number(attempt.id),
+                    items: 1,
+                };
+                self.note(WORLD, "decision", how, about);
+            }
+            let held = self.books().decided(attempt, *decision, &sale);
+            self.must_hold(held);
+        }
+    }
+
+    /// How many units the stock store shows as held, sale by sale.
+    pub(crate) fn held_units(&self) -> Vec<(Sale, u64)> {
+        let held = |sale: Sale| {
+            let levels = self.stock.levels(&sale.key());
+            let units = levels.map_or(0, |levels| levels.reserved + levels.sold);
+            (sale, units)
+        };
+        self.all_sales().into_iter().map(held).collect()
+    }
+
+    /// The stock store, which had held these units, has lost data.
+    pub(crate) fn has_lost(&self, before: &[(Sale, u64)]) {
+        for ((_, before), (sale, after)) in before.iter().zip(self.held_units()) {
+            self.books().lost(&sale, before.saturating_sub(after));
+        }
+    }
+
+    /// Whether nothing goes wrong any more.
+    pub(crate) fn is_healed(&self) -> bool {
+        self.healed.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing goes wrong.
+    pub(crate) fn heal(&self) {
+        self.healed.store(true, Ordering::Relaxed);
+        self.handle.set_danger(Default::default());
+        self.stock_clock.jump(0);
+        self.note(WORLD, "world", "heals", About::default());
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn finish(&self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_out(&self, service: Service) -> bool {
+        lock(&self.out)[service as usize]
+    }
+
+    pub(crate) fn set_out(&self, service: Service, out: bool) {
+        lock(&self.out)[service as usize] = out;
+        let how = if out { "goes away" } else { "is back" };
+        let what = match service {
+            Service::Stock => "stock store",
+            Service::Queue => "queue",
+            Service::Orders => "order repository",
+            Service::Sales => "sale repository",
+        };
+        self.note(WORLD, what, how, About::default());
+    }
+
+    /// The sale as it truly is.
+    pub(crate) fn sale(&self, sale: SaleId) -> Option<Sale> {
+        at_once(self.sales.find(sale)).expect("memory does not fail")
+    }
+
+    pub(crate) fn all_sales(&self) -> Vec<Sale> {
+        at_once(self.sales.list()).expect("memory does not fail")
+    }
+
+    /// Stores the sales that the weather asks for.
+    pub(crate) fn create_sales(&self) {
+        const LONG_MS: i64 = 3_600_000;
+        let now = self.handle.clock().now();
+        let Weather {
+            stock, trouble_ms, ..
+        } = self.weather;
+        let middle_ms = trouble_ms as i64 / 2;
+        let start_ms = 500 + self.handle.below(1_000) as i64;
+        let new = |name: &str, from_ms: i64, to_ms: i64| NewSale {
+            product_name: name.to_owned(),
+            product_description: String::new(),
+            window: Window {
+                start: now.plus_ms(from_ms),
+                end: now.plus_ms(to_ms),
+            },
+            stock,
+        };
+        let sales = match self.weather.sales {
+            Sales::One { ends: false } => vec![new("lamp", start_ms, LONG_MS)],
+            Sales::One { ends: true } => vec![new("lamp", start_ms, start_ms + middle_ms)],
+            Sales::Two => vec![
+                new("lamp", start_ms, LONG_MS),
+                new("chair", start_ms + 300, LONG_MS),
+            ],
+            Sales::Again => vec![
+                new("lamp", start_ms, start_ms + middle_ms),
+                new("lamp", start_ms + middle_ms, LONG_MS),
+            ],
+        };
+        for sale in &sales {
+            at_once(self.sales.create(sale)).expect("memory does not fail");
+        }
+    }
+
+    pub(crate) fn user(number: u64) -> UserId {
+        UserId::new(format!("user-{number}")).expect("visible ASCII")
+    }
+
+    pub(crate) fn apis(&self) -> std::ops::RangeInclusive<Process> {
+        1..=self.weather.apis
+    }
+
+    pub(crate) fn processes(&self) -> std::ops::RangeInclusive<Process> {
+        1..=self.weather.apis + self.weather.workers
+    }
+
+    /// Starts a process, unless it runs.
+    pub(crate) fn start(self: &Arc<Self>, process: Process) {
+        if lock(&self.processes)[process].services.is_some() {
+            return;
+        }
+        self.note(process, "process", "starts", About::default());
+        let services = process::start(self, process);
+        lock(&self.processes)[process] = Place {
+            services: Some(services),
+            starting: false,
+        };
+    }
+
+    /// Ends a process at once, and has it start again later.
+    pub(crate) fn crash(self: &Arc<Self>, process: Process) {
+        self.note(process, "process", "crashes", About::default());
+        self.handle.end_process(process);
+        let place = std::mem::replace(
+            &mut lock(&self.processes)[process],
+            Place {
+                services: None,
+                starting: true,
+            },
+        );
+        drop(place);
+        let down_ms = self.handle.below(5_000);
+        let world = Arc::clone(self);
+        self.handle.after(down_ms, move || world.start(process));
+    }
+
+    /// Has a process stand still for a while; the others may miss its readers.
+    pub(crate) fn freeze(self: &Arc<Self>, process: Process) {
+        self.note(process, "process", "freezes", About::default());
+        self.handle.freeze(process);
+        let frozen_ms = self.handle.between(5, 6_000);
+        let session_ms = self.handle.between(500, 3_000);
+        if session_ms < frozen_ms {
+            let world = Arc::clone(self);
+            self.handle.after(session_ms, move || {
+                if world.handle.is_frozen(process) {
+                    world.queue.evict(process);
+                }
+            });
+        }
+        let world = Arc::clone(self);
+        self.handle.after(frozen_ms, move || world.thaw(process));
+    }
+
+    pub(crate) fn thaw(&self, process: Process) {
+        if self.handle.is_frozen(process) {
+            self.note(process, "process", "goes on", About::default());
+            self.handle.thaw(process);
+        }
+    }
+
+    /// Whether every process runs.
+    pub(crate) fn all_run(&self) -> bool {
+        let places = lock(&self.processes);
+        let mut places = places.iter().skip(1);
+        places.all(|place| place.services.is_some() && !place.starting)
+    }
+
+    pub(crate) fn services(&self, process: Process) -> Option<EngineServices> {
+        lock(&self.processes)[process].services.clone()
+    }
+
+    /// Forgets the processes: they and the world know each other.
+    pub(crate) fn dissolve(&self) {
+        let places = std::mem::take(&mut *lock(&self.processes));
+        drop(places);
+    }
+
+    /// Has a process do something on somebody's behalf, who waits for it for a while; nothing if
+    /// the process is away, crashes, or takes too long.
+    pub(crate) async fn request<T, F>(
+        &self,
+        process: Process,
+        work: impl FnOnce(EngineServices) -> F,
+    ) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let services = self.services(process)?;
+        let work = work(services);
+        let (fill, slot) = Slot::new();
+        let serving = async move { fill.put(work.await) };
+        let task = self.handle.spawn(process, Box::pin(serving));
+        let patience_ms = if self.is_healed() {
+            20_000
+        } else {
+            self.handle.between(100, 4_000)
+        };
+        match self.handle.within(patience_ms, slot.wait()).await {
+            Some(answer) => answer,
+            None => {
+                // Some servers drop a request whose client is gone, some do not.
+                if self.handle.chance(500) {
+                    self.handle.end_task(task);
+                }
+                None
+            }
+        }
+    }
+
+    /// The time by the true clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.handle.clock().now()
+    }
+}
