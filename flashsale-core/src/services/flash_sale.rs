@@ -324,7 +324,7 @@ impl FlashSaleService {
     /// store only.
     ///
     /// # Errors
-    /// If the stock store fails, or the sales are not known yet.
+    /// If the stock store fails, or the sales are not known yet, or the stock is being rebuilt.
     pub async fn standing(&self, user: &UserId, product: ProductId) -> Result<Standing, PortError> {
         if !self.ports.catalogue.is_loaded() {
             return Err(PortError::new(
@@ -334,10 +334,8 @@ impl FlashSaleService {
             ));
         }
         let stock = &self.ports.stock;
-        let sale = self
-            .ports
-            .catalogue
-            .started(product, self.ports.clock.now());
+        let now = self.ports.clock.now();
+        let sale = self.ports.catalogue.started(product, now);
         if let Some(sale) = &sale
             && let Some(hold) = stock.hold(&sale.key(), user).await?
         {
@@ -347,7 +345,24 @@ impl FlashSaleService {
             });
         }
         let result = stock.result(product, user).await?;
-        let current = result.filter(|result| sale.is_none_or(|sale| sale.id == result.sale));
+        let current =
+            result.filter(|result| sale.as_ref().is_none_or(|sale| sale.id == result.sale));
+        // A store that has lost the sale would say of everybody that they never tried.
+        if let (Some(sale), None) = (&sale, &current)
+            && sale.status(now) == SaleStatus::Active
+            && sale.phase != Phase::Scheduled
+        {
+            let levels = stock.levels(&sale.key()).await?;
+            if !levels.is_some_and(|levels| {
+                levels.epoch == sale.epoch && levels.phase != Phase::Recovering
+            }) {
+                return Err(PortError::new(
+                    ErrorKind::Unavailable,
+                    "stock store",
+                    "standing",
+                ));
+            }
+        }
         Ok(Standing {
             status: match current.as_ref().map(|result| result.decision) {
                 Some(Decision::Success(_)) => OrderStatus::Success,

@@ -7,6 +7,7 @@ use flashsale_core::PortError;
 use flashsale_core::domain::{Sale, SaleId};
 use flashsale_core::ports::{AttemptQueue, AttemptReader, NoRecorder, Revision, SoleProcess};
 use flashsale_core::services::{EnginePorts, EngineServices, Readiness, Verdict};
+use flashsale_core::testing::{MemoryAttemptRepo, MemoryDatabase};
 
 use super::bugs::Bug;
 use super::executor::{Handle, Process};
@@ -44,6 +45,7 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
         sales: Arc::new(SimSaleRepo {
             line: line(Service::Sales),
         }),
+        attempts: Arc::new(MemoryAttemptRepo::new(MemoryDatabase::new())),
         dead_letters: world.dead_letters.clone(),
         leadership: Arc::new(SoleProcess),
         clock: Arc::new(SkewedClock::new(world.handle.clock(), skew_ms)),

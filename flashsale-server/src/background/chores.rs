@@ -23,8 +23,8 @@ pub(super) struct KeepSales {
     seen: Revision,
     /// What each sale was like when it was last looked at to the end.
     looked_at: HashMap<SaleId, LookedAt>,
-    /// The sales whose stock store is ahead of the repository, and since when.
-    ahead: HashMap<SaleId, Instant>,
+    /// The sales whose stock store does not agree with the repository, and since when.
+    differing: HashMap<SaleId, Instant>,
     /// Whether a sale that should sell by now is about to.
     queueing: bool,
 }
@@ -55,8 +55,8 @@ impl KeepSales {
     const POLL_QUEUEING: Duration = Duration::from_millis(50);
     /// A sale that does not sell now is looked at again after this time, whatever any clock shows.
     const REST: Duration = Duration::from_secs(30);
-    /// A change that only the stock store has was never made after this time.
-    const AHEAD_MAX: Duration = Duration::from_secs(3);
+    /// A stock that differs for longer than this has to be rebuilt.
+    const DIFFERING_MAX: Duration = Duration::from_secs(3);
     /// For how long buyers read what became of their attempts after the end of a sale.
     const KEPT_MS: i64 = 7 * 86_400_000;
 
@@ -69,7 +69,7 @@ impl KeepSales {
             clock: Arc::clone(&engine.repair.clock),
             seen: Revision::default(),
             looked_at: HashMap::new(),
-            ahead: HashMap::new(),
+            differing: HashMap::new(),
             queueing: false,
         }
     }
@@ -103,7 +103,7 @@ impl KeepSales {
         }
         let readiness = self.sales.prepare(sale).await?;
         if readiness != Readiness::Ahead {
-            self.ahead.remove(&sale.id);
+            self.differing.remove(&sale.id);
         }
         let selling = sale.window.start <= now.plus_ms(Self::REST.as_millis() as i64)
             && now < sale.window.end;
@@ -116,8 +116,8 @@ impl KeepSales {
                 return Ok(false);
             }
             Readiness::Ahead => {
-                let since = *self.ahead.entry(sale.id).or_insert_with(Instant::now);
-                if since.elapsed() >= Self::AHEAD_MAX {
+                let since = *self.differing.entry(sale.id).or_insert_with(Instant::now);
+                if since.elapsed() >= Self::DIFFERING_MAX {
                     self.recover(sale).await?;
                 }
                 return Ok(false);
