@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Services;
 
-use self::chores::{Acknowledge, Decide, Forward, KeepSales, Mend, RecordRefusals};
+use self::chores::{Acknowledge, Decide, Forward, KeepSales, Mend, RecordRefusals, Watch};
 
 mod chores;
 
@@ -75,6 +75,7 @@ impl Background {
             background.run(Decide::new(services, &config.group));
         }
         background.run(Mend::new(services));
+        background.run(Watch::new(services, &config.group));
         if config.role != Role::Worker {
             for _ in 0..Forward::AT_ONCE {
                 background.run(Forward::new(services));

@@ -15,8 +15,8 @@ use flashsale_core::services::{
     Auditor, Catalogue, Readiness, Recovering, Recovery, SaleService, Verdict, Worker, WorkerPorts,
 };
 use flashsale_core::testing::{
-    ManualClock, MemoryAttemptQueue, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo,
-    MemoryRecorder, MemorySaleRepo,
+    ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo,
+    MemoryOrderRepo, MemoryRecorder, MemorySaleRepo,
 };
 use flashsale_redis::RedisStockStore;
 use flashsale_stack::Redis;
@@ -272,7 +272,7 @@ impl Shop {
         clock.set(Timestamp::from_millis(1_000));
         let database = MemoryDatabase::default();
         let repo = Arc::new(MemorySaleRepo::new(database.clone()));
-        let orders = Arc::new(MemoryOrderRepo::new(database, clock.clone()));
+        let orders = Arc::new(MemoryOrderRepo::new(database.clone(), clock.clone()));
         let catalogue = Arc::new(Catalogue::new(repo.clone()));
         let (store, queue) = (store(redis.url()), MemoryAttemptQueue::new());
         let recorder = Arc::new(MemoryRecorder::default());
@@ -296,6 +296,9 @@ impl Shop {
                 sales: repo,
                 orders,
                 stock: store.clone(),
+                queue: Arc::new(queue.clone()),
+                attempts: Arc::new(MemoryAttemptRepo::new(database.clone())),
+                group: "workers".to_owned(),
             },
             store,
             queue,

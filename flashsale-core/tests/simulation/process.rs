@@ -7,7 +7,6 @@ use flashsale_core::PortError;
 use flashsale_core::domain::{Sale, SaleId};
 use flashsale_core::ports::{AttemptQueue, AttemptReader, NoRecorder, Revision, SoleProcess};
 use flashsale_core::services::{EnginePorts, EngineServices, Readiness, Verdict};
-use flashsale_core::testing::{MemoryAttemptRepo, MemoryDatabase};
 
 use super::bugs::Bug;
 use super::executor::{Handle, Process};
@@ -17,6 +16,8 @@ use super::weather::Service;
 use super::world::World;
 
 const GROUP: &str = "workers";
+/// Sooner than a server, so that a world need not last as long.
+const RELEASE_AFTER_MS: u32 = 12_000;
 
 /// Wires the real services of a process over its own lines and starts its chores.
 pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
@@ -45,7 +46,7 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
         sales: Arc::new(SimSaleRepo {
             line: line(Service::Sales),
         }),
-        attempts: Arc::new(MemoryAttemptRepo::new(MemoryDatabase::new())),
+        attempts: Arc::new(world.attempts.clone()),
         dead_letters: world.dead_letters.clone(),
         leadership: Arc::new(SoleProcess),
         clock: Arc::new(SkewedClock::new(world.handle.clock(), skew_ms)),
@@ -53,7 +54,13 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
         recorder: Arc::new(NoRecorder),
     };
     let ports = Bug::wire(world, process, ports);
-    let services = ports.services().accepting(world.weather.accept_after);
+    let mut services = ports
+        .services()
+        .accepting(world.weather.accept_after)
+        .on_publish_failure(world.weather.on_publish_failure);
+    if let Some(after_ms) = &mut services.repair.limits.release_after_ms {
+        *after_ms = RELEASE_AFTER_MS;
+    }
     let handle = &world.handle;
     let chores = Chores {
         handle: handle.clone(),

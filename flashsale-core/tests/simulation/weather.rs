@@ -1,6 +1,6 @@
 //! What kind of world a seed makes: how large it is, and what goes wrong in it how often.
 
-use flashsale_core::services::AcceptAfter;
+use flashsale_core::services::{AcceptAfter, OnPublishFailure};
 use flashsale_core::testing::Seeded;
 
 use super::executor::Danger;
@@ -103,6 +103,7 @@ pub(crate) struct Weather {
     pub(crate) stock: u64,
     pub(crate) sales: Sales,
     pub(crate) accept_after: AcceptAfter,
+    pub(crate) on_publish_failure: OnPublishFailure,
     pub(crate) trouble_ms: u64,
     /// The processes start within this time.
     pub(crate) starts_within_ms: u64,
@@ -197,6 +198,11 @@ impl Weather {
             } else {
                 AcceptAfter::Reserved
             },
+            on_publish_failure: if draw.0.below(4) == 0 {
+                OnPublishFailure::Release
+            } else {
+                OnPublishFailure::Complete
+            },
             trouble_ms: draw.between(3_000, 30_000),
             starts_within_ms: if draw.often() { 100 } else { 4_000 },
             calls: [draw.calls(), draw.calls(), draw.calls(), draw.calls()],
@@ -221,6 +227,10 @@ impl Weather {
             calls_off: draw.0.below(4) == 0,
             losses,
         };
+        if weather.accept_after == AcceptAfter::Reserved {
+            // Who answers before the queue is asked cannot take anything back.
+            weather.on_publish_failure = OnPublishFailure::Complete;
+        }
         if losses.any() {
             // What queue and stock store have both lost is lost.
             weather.queue.acked_lost = 0;

@@ -7,7 +7,8 @@ use flashsale_core::domain::{Attempt, Decision, NewSale, Sale, SaleId, Timestamp
 use flashsale_core::ports::{Clock, OrderRepo, SaleRepo};
 use flashsale_core::services::EngineServices;
 use flashsale_core::testing::{
-    MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo, SequentialIds,
+    MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo,
+    SequentialIds,
 };
 
 use super::books::{Books, Broken, Held};
@@ -29,6 +30,7 @@ pub(crate) struct World {
     pub(crate) queue: SimQueue,
     pub(crate) orders: Arc<dyn OrderRepo>,
     pub(crate) sales: MemorySaleRepo,
+    pub(crate) attempts: MemoryAttemptRepo,
     pub(crate) dead_letters: Arc<MemoryDeadLetterRepo>,
     pub(crate) ids: Arc<SequentialIds>,
     books: Mutex<Books>,
@@ -69,6 +71,7 @@ impl World {
             stock_clock,
             queue: SimQueue::new(weather.partitions),
             orders: Bug::order_repo(bug, orders),
+            attempts: MemoryAttemptRepo::new(database.clone()),
             sales: MemorySaleRepo::new(database),
             dead_letters: Arc::new(MemoryDeadLetterRepo::new(handle.clock())),
             ids: Arc::default(),

@@ -6,7 +6,8 @@ use flashsale_core::PortError;
 use flashsale_core::domain::{Epoch, Phase, ProductId, Sale, SaleId, Timestamp};
 use flashsale_core::ports::{AttemptQueue, AttemptReader, BATCH_MAX, Clock, Leadership, Revision};
 use flashsale_core::services::{
-    AuditTrail, Catalogue, Readiness, Recovering, Recovery, Relay, Repair, SaleService, Worker,
+    Account, AuditTrail, Auditor, Catalogue, Readiness, Recovering, Recovery, Relay, Repair,
+    SaleService, Verdict, Worker,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -365,6 +366,84 @@ impl Chore for RecordRefusals {
 
     async fn finish(&mut self) {
         let _ = self.step().await;
+    }
+}
+
+/// Has a stock rebuilt that differs from the orders while nothing is in flight: it has lost
+/// something, and nobody who had seen it before was there to notice.
+#[derive(Debug)]
+pub(super) struct Watch {
+    auditor: Auditor,
+    recovery: Recovery,
+    leadership: Arc<dyn Leadership>,
+    catalogue: Arc<Catalogue>,
+    clock: Arc<dyn Clock>,
+    /// What was found at the last look.
+    before: HashMap<SaleId, Account>,
+}
+
+impl Watch {
+    /// The pause between two looks.
+    const PAUSE: Duration = Duration::from_secs(2);
+
+    pub(super) fn new(services: &Services, group: &str) -> Self {
+        let engine = &services.engine;
+        Self {
+            auditor: engine.auditor.clone(),
+            recovery: engine.recovery.clone().of_group(group),
+            leadership: Arc::clone(&engine.leadership),
+            catalogue: Arc::clone(&engine.catalogue),
+            clock: Arc::clone(&engine.repair.clock),
+            before: HashMap::new(),
+        }
+    }
+
+    async fn watch(&mut self, sale: &Sale) -> Result<(), PortError> {
+        if sale.is_recovering() || !self.leadership.leads(sale.id).await? {
+            return Ok(());
+        }
+        let Some(mut account) = self.auditor.account(sale.id).await? else {
+            return Ok(());
+        };
+        account.queued = None;
+        let rests = account.levels.is_some_and(|levels| levels.undecided == 0);
+        let differs = rests && account.verdict() == Verdict::Drift;
+        let before = self.before.insert(sale.id, account.clone());
+        if differs && before.as_ref() == Some(&account) {
+            tracing::warn!(
+                sale.id = sale.id.get(),
+                "the stock differs from the orders; rebuilding it"
+            );
+            self.recovery.step(&account.sale).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Chore for Watch {
+    const NAME: &'static str = "watch stocks";
+
+    async fn wait(&mut self) -> Result<(), PortError> {
+        sleep(Self::PAUSE).await;
+        Ok(())
+    }
+
+    /// A sale that cannot be looked at keeps none of the others from it.
+    async fn step(&mut self) -> Result<(), PortError> {
+        let now = self.clock.now();
+        let mut sales = self.catalogue.all();
+        sales.retain(|sale| {
+            sale.window.start <= now && now < sale.window.end && sale.phase != Phase::Scheduled
+        });
+        self.before
+            .retain(|id, _| sales.iter().any(|sale| sale.id == *id));
+        let mut first_fault = None;
+        for sale in sales {
+            if let Err(fault) = self.watch(&sale).await {
+                first_fault = first_fault.or(Some(fault));
+            }
+        }
+        first_fault.map_or(Ok(()), Err)
     }
 }
 
