@@ -43,7 +43,15 @@ impl Kafka {
 
     /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
     pub fn reserve() -> Self {
-        Self::new(Home::fresh("kafka", ENDING), Port::free(), Port::free())
+        let home = Home::fresh("kafka", ENDING);
+        Self::new(home, Port::free(), Port::free(), None)
+    }
+
+    /// One that is not running yet and tells its clients to come to `proxy`, a port of 127.0.0.1
+    /// from which something has to lead to its own.
+    pub fn behind(proxy: u16) -> Self {
+        let home = Home::fresh("kafka", ENDING);
+        Self::new(home, Port::free(), Port::free(), Some(proxy))
     }
 
     /// One for a developer, not running yet: on the first free port from `port` on, with data that
@@ -51,12 +59,13 @@ impl Kafka {
     pub fn at(folder: &Path, port: u16) -> Self {
         let port = Port::free_from(port);
         let controller = Port::free_from(port.number() + 1);
-        Self::new(Home::lasting(folder, ENDING), port, controller)
+        Self::new(Home::lasting(folder, ENDING), port, controller, None)
     }
 
-    fn new(home: Home, port: Port, controller: Port) -> Self {
+    fn new(home: Home, port: Port, controller: Port, proxy: Option<u16>) -> Self {
         let properties = home.folder().join("server.properties");
-        let settings = settings(home.folder(), port.number(), controller.number());
+        let told = proxy.unwrap_or(port.number());
+        let settings = settings(home.folder(), (port.number(), told), controller.number());
         fs::write(&properties, settings).expect("a file");
         let properties = properties.display().to_string();
         let meta = home.folder().join("data/meta.properties");
@@ -157,13 +166,15 @@ fn java(arguments: &[&str]) -> Vec<String> {
     all
 }
 
-fn settings(folder: &Path, port: u16, controller: u16) -> String {
+/// `told` is the port that clients are told to come to.
+fn settings(folder: &Path, (port, told): (u16, u16), controller: u16) -> String {
     let data = folder.join("data");
     let data = data.display();
     format!(
         "process.roles=broker,controller
 node.id=1
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{told}
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 log.dirs={data}

@@ -1,0 +1,211 @@
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::dice::Dice;
+use crate::history::{Moment, now};
+use crate::options::Engine;
+use crate::proxy::Mode;
+use crate::stack::Stack;
+
+/// Something bad that happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) target: Target,
+    pub(crate) kind: Kind,
+    pub(crate) began: Moment,
+    /// When the target was there again.
+    pub(crate) over: Moment,
+}
+
+/// What it happens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// A process of ours, by its place in the stack.
+    Process(usize),
+    Redis,
+    Kafka,
+    Postgres,
+}
+
+/// What happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// SIGKILL, and a start on the same data.
+    Kill,
+    /// SIGSTOP and SIGCONT.
+    Freeze,
+    /// All connections break, and so does each new one.
+    Cut,
+    /// Connections stay, and nothing passes.
+    Hold,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (began, over) = (self.began.as_secs_f64(), self.over.as_secs_f64());
+        let Self { target, kind, .. } = self;
+        write!(
+            f,
+            "{began:>9.3} s  {kind:?} of {target:?} until {over:.3} s"
+        )
+    }
+}
+
+/// Does one fault, and returns when the target is there again.
+fn inflict(stack: &Stack, target: Target, kind: Kind, length: Duration) -> Fault {
+    let began = now();
+    match kind {
+        Kind::Kill => kill(stack, target, length),
+        Kind::Freeze => {
+            freeze(stack, target, true);
+            sleep(length);
+            freeze(stack, target, false);
+        }
+        Kind::Cut | Kind::Hold => {
+            let mode = if kind == Kind::Cut {
+                Mode::Cut
+            } else {
+                Mode::Hold
+            };
+            link(stack, target, mode);
+            sleep(length);
+            link(stack, target, Mode::Pass);
+        }
+    }
+    Fault {
+        target,
+        kind,
+        began,
+        over: now(),
+    }
+}
+
+fn kill(stack: &Stack, target: Target, length: Duration) {
+    macro_rules! server {
+        ($name:ident) => {{
+            let mut server = stack.servers.as_ref().unwrap().$name.lock().unwrap();
+            server.kill();
+            sleep(length);
+            server.start_now();
+        }};
+    }
+    match target {
+        Target::Process(index) => {
+            stack.processes[index].kill();
+            sleep(length);
+            stack.start_process(index);
+        }
+        Target::Redis => server!(redis),
+        Target::Kafka => server!(kafka),
+        Target::Postgres => server!(postgres),
+    }
+}
+
+fn freeze(stack: &Stack, target: Target, freeze: bool) {
+    macro_rules! server {
+        ($name:ident) => {{
+            let server = stack.servers.as_ref().unwrap().$name.lock().unwrap();
+            if freeze {
+                server.freeze()
+            } else {
+                server.thaw()
+            }
+        }};
+    }
+    match target {
+        Target::Process(index) => stack.processes[index].freeze(freeze),
+        Target::Redis => server!(redis),
+        Target::Kafka => server!(kafka),
+        Target::Postgres => server!(postgres),
+    }
+}
+
+fn link(stack: &Stack, target: Target, mode: Mode) {
+    match (target, &stack.servers) {
+        (Target::Process(index), _) => stack.processes[index].link(mode),
+        (Target::Kafka, Some(servers)) => servers.link_kafka(mode),
+        (Target::Redis, _) => stack.processes.iter().for_each(|p| p.link_redis(mode)),
+        (Target::Postgres, _) => stack.processes.iter().for_each(|p| p.link_postgres(mode)),
+        (Target::Kafka, None) => {}
+    }
+}
+
+/// Does faults at random, one or two at a time, until it is told to stop.
+#[derive(Debug)]
+pub(crate) struct Storm {
+    pub(crate) stack: Arc<Stack>,
+    pub(crate) dice: Dice,
+}
+
+impl Storm {
+    /// Returns what it did when everything is there again.
+    pub(crate) async fn rage(mut self, mut calm: watch::Receiver<bool>) -> Vec<Fault> {
+        let done: Arc<Mutex<Vec<Fault>>> = Arc::default();
+        let mut busy: Vec<Target> = Vec::new();
+        let mut going = JoinSet::new();
+        loop {
+            let pause = self.dice.ms(1_000, 4_000);
+            let stopped = tokio::select! {
+                _ = calm.wait_for(|calm| *calm) => true,
+                () = tokio::time::sleep(pause) => false,
+            };
+            if stopped {
+                break;
+            }
+            while let Some(ended) = going.try_join_next() {
+                let target: Target = ended.unwrap();
+                busy.retain(|other| *other != target);
+            }
+            let at_once = if self.dice.percent(25) { 2 } else { 1 };
+            for _ in busy.len()..at_once {
+                let Some((target, kind, length)) = self.choose(&busy) else {
+                    break;
+                };
+                busy.push(target);
+                let (stack, done) = (Arc::clone(&self.stack), Arc::clone(&done));
+                going.spawn(async move {
+                    let fault = move || inflict(&stack, target, kind, length);
+                    let fault = spawn_blocking(fault).await.unwrap();
+                    done.lock().unwrap().push(fault);
+                    target
+                });
+            }
+        }
+        while let Some(ended) = going.join_next().await {
+            ended.unwrap();
+        }
+        std::mem::take(&mut *done.lock().unwrap())
+    }
+
+    fn choose(&mut self, busy: &[Target]) -> Option<(Target, Kind, Duration)> {
+        let mut targets: Vec<_> = (0..self.stack.processes.len())
+            .map(|index| (Target::Process(index), 2))
+            .collect();
+        if self.stack.engine == Engine::Distributed {
+            targets.extend([
+                (Target::Redis, 4),
+                (Target::Kafka, 2),
+                (Target::Postgres, 3),
+            ]);
+        }
+        targets.retain(|(target, _)| !busy.contains(target));
+        let target = self.dice.pick(&targets)?;
+        let kinds = [
+            (Kind::Kill, 50),
+            (Kind::Freeze, 20),
+            (Kind::Cut, 15),
+            (Kind::Hold, 15),
+        ];
+        let kind = self.dice.pick(&kinds)?;
+        let length = match kind {
+            Kind::Kill => self.dice.ms(0, 2_000),
+            Kind::Freeze | Kind::Cut | Kind::Hold => self.dice.ms(500, 3_000),
+        };
+        Some((target, kind, length))
+    }
+}

@@ -1,0 +1,261 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::books::Row;
+use crate::faults::{Fault, Kind, Target};
+use crate::history::{Ask, Event, Told};
+use crate::judge::{Violation, own_time};
+use crate::options::Engine;
+use crate::process::Role;
+use crate::sale::Played;
+use crate::stack::Stack;
+
+/// What happened in all sales of an engine.
+#[derive(Debug)]
+pub(crate) struct Report {
+    engine: Engine,
+    seed: u64,
+    pub(crate) sales: usize,
+    pub(crate) kills: usize,
+    pub(crate) violations: usize,
+    /// Violations that are shown with all that belongs to them.
+    shown: usize,
+    faults: usize,
+    orders: u64,
+    users: usize,
+    answers: BTreeMap<&'static str, usize>,
+    /// How long answers took.
+    times: Vec<Duration>,
+    settled: Vec<Duration>,
+    recoveries: BTreeMap<(&'static str, Kind), Vec<Duration>>,
+    /// Faults after which nobody could have succeeded, so that nothing can be said.
+    unmeasured: usize,
+}
+
+impl Report {
+    /// How many violations are shown with their history.
+    const SHOWN_MAX: usize = 10;
+
+    pub(crate) fn new(engine: Engine, seed: u64) -> Self {
+        Self {
+            engine,
+            seed,
+            sales: 0,
+            kills: 0,
+            violations: 0,
+            shown: 0,
+            faults: 0,
+            orders: 0,
+            users: 0,
+            answers: BTreeMap::new(),
+            times: Vec::new(),
+            settled: Vec::new(),
+            recoveries: BTreeMap::new(),
+            unmeasured: 0,
+        }
+    }
+
+    /// Takes in a sale.
+    pub(crate) fn add(&mut self, stack: &Stack, played: &Played) {
+        self.sales += 1;
+        self.faults += played.faults.len();
+        let killed = played
+            .faults
+            .iter()
+            .filter(|fault| fault.kind == Kind::Kill);
+        self.kills += killed.count();
+        self.orders += played.books.sold();
+        self.settled.push(played.settled_in);
+        for user in played.users.iter().filter(|user| !user.events.is_empty()) {
+            self.users += 1;
+            for event in &user.events {
+                *self.answers.entry(name(&event.told)).or_default() += 1;
+                self.times
+                    .push(own_time(self.engine, event, &played.faults));
+            }
+        }
+        for fault in &played.faults {
+            match recovery(stack, played, fault) {
+                Some(took) => {
+                    let place = (class(stack, fault.target), fault.kind);
+                    self.recoveries.entry(place).or_default().push(took);
+                }
+                None => self.unmeasured += 1,
+            }
+        }
+        println!(
+            "{} sale {}: {} users, {} of {} units sold, {} faults, at rest after {:.1?}",
+            self.engine,
+            played.sale,
+            played.users.len(),
+            played.books.sold(),
+            played.books.stock,
+            played.faults.len(),
+            played.settled_in,
+        );
+    }
+
+    /// Prints what must not have happened.
+    pub(crate) fn complain(&mut self, played: &Played, violations: &[Violation]) {
+        self.violations += violations.len();
+        for violation in violations {
+            println!(
+                "VIOLATION ({} engine, --seed {}, sale {}): {}",
+                self.engine, self.seed, played.sale, violation.what
+            );
+            if self.shown == Self::SHOWN_MAX {
+                continue;
+            }
+            self.shown += 1;
+            if let Some(user) = violation.user {
+                let user = &played.users[user];
+                user.events.iter().for_each(|event| println!("    {event}"));
+                let rows = played.books.orders.get(&user.name);
+                for row in rows.into_iter().flatten() {
+                    println!("    {}", shown(row));
+                }
+            }
+            println!(
+                "  what was done to the sale, from {:.3} s on:",
+                played.began.as_secs_f64()
+            );
+            played
+                .faults
+                .iter()
+                .for_each(|fault| println!("    {fault}"));
+            for restock in &played.restocks {
+                println!("    {restock:?}");
+            }
+        }
+    }
+
+    /// Prints something that is wrong by itself.
+    pub(crate) fn trouble(&mut self, trouble: &str) {
+        self.violations += 1;
+        println!(
+            "VIOLATION ({} engine, --seed {}): {trouble}",
+            self.engine, self.seed
+        );
+    }
+
+    /// Prints the figures.
+    pub(crate) fn print(&mut self) {
+        let requests = self.times.len();
+        println!(
+            "\n{} engine, --seed {}: {} sales, {} kills and {} other faults, {} users, \
+             {requests} requests, {} orders, {} violations",
+            self.engine,
+            self.seed,
+            self.sales,
+            self.kills,
+            self.faults - self.kills,
+            self.users,
+            self.orders,
+            self.violations
+        );
+        let answers = self.answers.iter();
+        let answers: Vec<_> = answers
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        println!("  answers: {}", answers.join(", "));
+        println!("  time to an answer: {}", percentiles(&mut self.times));
+        println!(
+            "  rest after the last fault: {}",
+            percentiles(&mut self.settled)
+        );
+        println!(
+            "  recovery, from the moment that it is there again ({} not measured):",
+            self.unmeasured
+        );
+        for ((target, kind), times) in &mut self.recoveries {
+            println!(
+                "    {target:<12} {:<8} {}",
+                format!("{kind:?}"),
+                percentiles(times)
+            );
+        }
+    }
+}
+
+fn shown(row: &Row) -> String {
+    let what = row.failed.as_deref().unwrap_or("SUCCESS");
+    let decided = row.decided.as_secs_f64();
+    format!("{decided:>9.3} s  decided: {what}, attempt {}", row.attempt)
+}
+
+fn percentiles(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let at = |percent: usize| {
+        let place = (times.len() * percent).div_ceil(100).max(1) - 1;
+        times.get(place).copied().unwrap_or_default()
+    };
+    format!(
+        "{:>6} times, p50 {:>8.1?}, p99 {:>8.1?}, max {:>8.1?}",
+        times.len(),
+        at(50),
+        at(99),
+        at(100)
+    )
+}
+
+fn class(stack: &Stack, target: Target) -> &'static str {
+    match target {
+        Target::Process(index) => stack.processes[index].role.name(),
+        Target::Redis => "Redis",
+        Target::Kafka => "Kafka",
+        Target::Postgres => "PostgreSQL",
+    }
+}
+
+/// From the end of a fault to the first attempt that was accepted, or to the first decision.
+fn recovery(stack: &Stack, played: &Played, fault: &Fault) -> Option<Duration> {
+    let events = || played.users.iter().flat_map(|user| &user.events);
+    let decides = match fault.target {
+        Target::Process(index) => stack.processes[index].role == Role::Worker,
+        Target::Redis => false,
+        Target::Kafka | Target::Postgres => true,
+    };
+    let first = if decides {
+        let rows = played.books.orders.values().flatten();
+        rows.map(|row| row.decided)
+            .filter(|at| *at >= fault.over)
+            .min()
+    } else {
+        let through = |event: &&Event| match fault.target {
+            Target::Process(index) => event.api == index,
+            _ => true,
+        };
+        let accepted = events().filter(through).filter(|event| {
+            matches!(event.told, Told::Accepted { .. }) && event.sent >= fault.over
+        });
+        accepted.map(|event| event.answered).min()
+    };
+    let first = first?;
+    // A buyer is told of the purchase at any time, but a time in which nobody could buy leaves
+    // nothing to decide.
+    let refused = decides
+        && events().any(|event| {
+            event.ask == Ask::Attempt
+                && matches!(event.told, Told::SoldOut | Told::Paused)
+                && (fault.over..first).contains(&event.answered)
+        });
+    (!refused).then(|| first - fault.over)
+}
+
+fn name(told: &Told) -> &'static str {
+    match told {
+        Told::Accepted { bought: false, .. } => "accepted",
+        Told::Accepted { bought: true, .. } => "bought",
+        Told::Nothing => "nothing tried",
+        Told::Pending => "pending",
+        Told::Success => "success",
+        Told::Failed => "failed",
+        Told::SoldOut => "sold out",
+        Told::Paused => "paused",
+        Told::Unavailable => "unavailable",
+        Told::Unknown => "unknown sale",
+        Told::Lost(_) => "connection lost",
+        Told::Hung => "no answer",
+        Told::Odd(_) => "unexpected",
+    }
+}

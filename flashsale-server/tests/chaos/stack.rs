@@ -1,0 +1,278 @@
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use flashsale_stack::{Kafka, Postgres, Redis};
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+
+use crate::history::now;
+use crate::options::Engine;
+use crate::process::{Process, Role};
+use crate::proxy::{Mode, Proxy};
+
+/// Everything that a shop runs on, each process and server behind proxies.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    pub(crate) engine: Engine,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) servers: Option<Servers>,
+    /// Held while a command works on the file of the embedded engine: a server that starts just
+    /// then is turned away, as it should be.
+    file: Mutex<()>,
+    folder: TempDir,
+    database_url: String,
+    redis_url: Option<String>,
+    /// What processes did that they should not.
+    troubles: Mutex<Vec<String>>,
+}
+
+/// The servers of the distributed engine.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(crate) redis: Mutex<Redis>,
+    pub(crate) kafka: Mutex<Kafka>,
+    pub(crate) postgres: Mutex<Postgres>,
+    kafka_link: Proxy,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) output: Output,
+    pub(crate) began: Duration,
+    pub(crate) ended: Duration,
+}
+
+impl Ran {
+    pub(crate) fn succeeded(&self) -> bool {
+        self.output.status.success()
+    }
+
+    pub(crate) fn complaint(&self) -> String {
+        let error = String::from_utf8_lossy(&self.output.stderr);
+        error.trim().to_owned()
+    }
+
+    pub(crate) fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.output.stdout).ok()
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+impl Stack {
+    pub(crate) async fn start(engine: Engine) -> Arc<Self> {
+        match engine {
+            Engine::Embedded => Self::embedded().await,
+            Engine::Distributed => Self::distributed().await,
+        }
+    }
+
+    async fn embedded() -> Arc<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}", folder.path().join("shop.db").display());
+        let process = Process::new("server", Role::All, None).await;
+        Self::started(Self {
+            engine: Engine::Embedded,
+            processes: vec![process],
+            servers: None,
+            file: Mutex::new(()),
+            folder,
+            database_url,
+            redis_url: None,
+            troubles: Mutex::default(),
+        })
+        .await
+    }
+
+    async fn distributed() -> Arc<Self> {
+        let kafka_link = Proxy::to(local(9)).await;
+        let port = kafka_link.address().port();
+        let servers = spawn_blocking(move || {
+            thread::scope(|scope| {
+                let kafka = scope.spawn(move || {
+                    let mut kafka = Kafka::behind(port);
+                    kafka.start_now();
+                    kafka
+                });
+                let postgres = scope.spawn(Postgres::start);
+                let redis = scope.spawn(Redis::start);
+                (
+                    redis.join().unwrap(),
+                    kafka.join().unwrap(),
+                    postgres.join().unwrap(),
+                )
+            })
+        });
+        let (redis, kafka, postgres) = servers.await.unwrap();
+        kafka_link.lead_to(local(kafka.port()));
+        let stores = Some((local(redis.port()), local(postgres.port())));
+        let mut processes = Vec::new();
+        for (name, role) in [
+            ("api 1", Role::Api),
+            ("api 2", Role::Api),
+            ("worker 1", Role::Worker),
+            ("worker 2", Role::Worker),
+        ] {
+            processes.push(Process::new(name, role, stores).await);
+        }
+        let database_url = postgres.url();
+        let redis_url = Some(redis.url());
+        let servers = Servers {
+            redis: Mutex::new(redis),
+            kafka: Mutex::new(kafka),
+            postgres: Mutex::new(postgres),
+            kafka_link,
+        };
+        Self::started(Self {
+            engine: Engine::Distributed,
+            processes,
+            servers: Some(servers),
+            file: Mutex::new(()),
+            folder: tempfile::tempdir().unwrap(),
+            database_url,
+            redis_url,
+            troubles: Mutex::default(),
+        })
+        .await
+    }
+
+    async fn started(stack: Self) -> Arc<Self> {
+        let stack = Arc::new(stack);
+        let starts: Vec<_> = (0..stack.processes.len())
+            .map(|index| {
+                let stack = Arc::clone(&stack);
+                spawn_blocking(move || stack.start_process(index))
+            })
+            .collect();
+        for start in starts {
+            start.await.unwrap();
+        }
+        stack
+    }
+
+    /// The program with these arguments, as somebody at the machine of the stores would run it.
+    fn program(&self) -> Command {
+        let mut command = crate::support::Shop::program();
+        command
+            .env("DATABASE_URL", &self.database_url)
+            // What a killed server leaves goes with the shop.
+            .env("TMPDIR", self.folder.path());
+        if let Some(redis) = &self.redis_url {
+            command.env("REDIS_URL", redis);
+        }
+        command
+    }
+
+    /// Starts a process of ours and waits until it listens.
+    pub(crate) fn start_process(&self, index: usize) {
+        let _alone = self.file.lock().unwrap();
+        let mut command = self.program();
+        let process = &self.processes[index];
+        command.args(["serve", "--role", process.role.name()]);
+        command.env("BCRYPT_COST", "4");
+        if let (Some(servers), Some((redis, postgres))) = (&self.servers, process.stores()) {
+            command
+                .env("REDIS_URL", format!("redis://{redis}"))
+                .env(
+                    "DATABASE_URL",
+                    format!("postgres://postgres@{postgres}/postgres"),
+                )
+                .env("KAFKA_BROKERS", servers.kafka_link.address().to_string());
+        }
+        process.start(&mut command);
+    }
+
+    /// Those that take attempts.
+    pub(crate) fn apis(&self) -> Vec<usize> {
+        let taking = |index: &usize| self.processes[*index].role != Role::Worker;
+        (0..self.processes.len()).filter(taking).collect()
+    }
+
+    /// Runs a command of the shop; after 20 s it is ended.
+    pub(crate) fn command(&self, arguments: &[&str]) -> io::Result<Ran> {
+        const LONGEST: Duration = Duration::from_secs(20);
+        let _alone = self.servers.is_none().then(|| self.file.lock().unwrap());
+        let began = now();
+        let mut child = self
+            .program()
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let since = Instant::now();
+        while child.try_wait()?.is_none() {
+            if since.elapsed() > LONGEST {
+                child.kill()?;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let output = child.wait_with_output()?;
+        Ok(Ran {
+            output,
+            began,
+            ended: now(),
+        })
+    }
+
+    /// [`command`](Self::command), beside other things.
+    pub(crate) async fn run(self: &Arc<Self>, arguments: &[&str]) -> Ran {
+        let stack = Arc::clone(self);
+        let arguments: Vec<_> = arguments.iter().map(|&part| part.to_owned()).collect();
+        let run = move || {
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            stack.command(&arguments).unwrap()
+        };
+        spawn_blocking(run).await.unwrap()
+    }
+
+    /// Looks at all processes, and starts again those that have ended by themselves.
+    pub(crate) fn look(self: &Arc<Self>) {
+        for (index, process) in self.processes.iter().enumerate() {
+            let Some(trouble) = process.trouble() else {
+                continue;
+            };
+            let ended = trouble.ended;
+            self.troubles.lock().unwrap().push(trouble.what);
+            if ended {
+                let stack = Arc::clone(self);
+                spawn_blocking(move || stack.start_process(index));
+            }
+        }
+    }
+
+    /// What was seen since the last time.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        std::mem::take(&mut *self.troubles.lock().unwrap())
+    }
+
+    /// Ends all processes of ours.
+    pub(crate) fn end(&self) {
+        self.processes.iter().for_each(Process::kill);
+    }
+
+    /// The file of the embedded engine.
+    pub(crate) fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("shop.db")
+    }
+
+    /// What the database says.
+    pub(crate) fn psql(&self, sql: &str) -> String {
+        let servers = self.servers.as_ref().unwrap();
+        let postgres = servers.postgres.lock().unwrap();
+        postgres.psql(&self.database_url, sql)
+    }
+}
+
+impl Servers {
+    /// Does this to the network before Kafka.
+    pub(crate) fn link_kafka(&self, mode: Mode) {
+        self.kafka_link.set(mode);
+    }
+}
