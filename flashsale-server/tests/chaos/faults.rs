@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
@@ -43,6 +44,17 @@ pub(crate) enum Kind {
     Cut,
     /// Connections stay, and nothing passes.
     Hold,
+    /// Redis loses everything (FLUSHALL).
+    Flush,
+    /// Redis is killed, and comes back with what it had a moment before.
+    Rollback,
+}
+
+impl Kind {
+    /// Whether data are lost.
+    pub(crate) fn loses(self) -> bool {
+        matches!(self, Self::Flush | Self::Rollback)
+    }
 }
 
 impl fmt::Display for Fault {
@@ -57,7 +69,7 @@ impl fmt::Display for Fault {
 }
 
 /// Does one fault, and returns when the target is there again.
-fn inflict(stack: &Stack, target: Target, kind: Kind, length: Duration) -> Fault {
+pub(crate) fn inflict(stack: &Stack, target: Target, kind: Kind, length: Duration) -> Fault {
     let began = now();
     match kind {
         Kind::Kill => kill(stack, target, length),
@@ -76,6 +88,8 @@ fn inflict(stack: &Stack, target: Target, kind: Kind, length: Duration) -> Fault
             sleep(length);
             link(stack, target, Mode::Pass);
         }
+        Kind::Flush => flush(stack),
+        Kind::Rollback => roll_back(stack, length),
     }
     Fault {
         target,
@@ -103,6 +117,34 @@ fn kill(stack: &Stack, target: Target, length: Duration) {
         Target::Redis => server!(redis),
         Target::Kafka => server!(kafka),
         Target::Postgres => server!(postgres),
+    }
+}
+
+fn flush(stack: &Stack) {
+    let redis = stack.servers.as_ref().unwrap().redis.lock().unwrap();
+    redis.cli(&["flushall"]);
+}
+
+/// A copy of an append-only file is what it was when it was copied.
+fn roll_back(stack: &Stack, length: Duration) {
+    let mut redis = stack.servers.as_ref().unwrap().redis.lock().unwrap();
+    let (kept, older) = (
+        redis.folder().join("appendonlydir"),
+        redis.folder().join("older"),
+    );
+    copy(&kept, &older);
+    sleep(length);
+    redis.kill();
+    std::fs::remove_dir_all(&kept).unwrap();
+    std::fs::rename(&older, &kept).unwrap();
+    redis.start_now();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
 
@@ -140,6 +182,8 @@ fn link(stack: &Stack, target: Target, mode: Mode) {
 pub(crate) struct Storm {
     pub(crate) stack: Arc<Stack>,
     pub(crate) dice: Dice,
+    /// Whether Redis may lose data.
+    pub(crate) losses: bool,
 }
 
 impl Storm {
@@ -161,8 +205,9 @@ impl Storm {
                 let target: Target = ended.unwrap();
                 busy.retain(|other| *other != target);
             }
-            let at_once = if self.dice.percent(25) { 2 } else { 1 };
-            for _ in busy.len()..at_once {
+            // Two at a time are enough to meet everything; more would leave nothing to be met.
+            let more = if self.dice.percent(25) { 2 } else { 1 };
+            for _ in 0..more.min(2_usize.saturating_sub(busy.len())) {
                 let Some((target, kind, length)) = self.choose(&busy) else {
                     break;
                 };
@@ -195,15 +240,23 @@ impl Storm {
         }
         targets.retain(|(target, _)| !busy.contains(target));
         let target = self.dice.pick(&targets)?;
+        let losses = if self.losses && target == Target::Redis {
+            25
+        } else {
+            0
+        };
         let kinds = [
             (Kind::Kill, 50),
             (Kind::Freeze, 20),
             (Kind::Cut, 15),
             (Kind::Hold, 15),
+            (Kind::Flush, losses),
+            (Kind::Rollback, losses),
         ];
         let kind = self.dice.pick(&kinds)?;
         let length = match kind {
             Kind::Kill => self.dice.ms(0, 2_000),
+            Kind::Flush | Kind::Rollback => self.dice.ms(100, 1_000),
             Kind::Freeze | Kind::Cut | Kind::Hold => self.dice.ms(500, 3_000),
         };
         Some((target, kind, length))

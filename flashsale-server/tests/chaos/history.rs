@@ -43,8 +43,12 @@ pub(crate) enum Ask {
 /// What a user is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// The attempt is accepted, and decided if it is bought.
-    Accepted { attempt: String, bought: bool },
+    /// The attempt is accepted, and decided if it is bought. It is logged if more than Redis has it.
+    Accepted {
+        attempt: String,
+        bought: bool,
+        logged: bool,
+    },
     /// The standing: PENDING without an attempt.
     Nothing,
     /// The standing: PENDING with an attempt.

@@ -9,6 +9,8 @@ use crate::user::User;
 /// Something that must never happen.
 #[derive(Debug)]
 pub(crate) struct Violation {
+    /// What is broken, in a few words that are the same each time.
+    pub(crate) rule: &'static str,
     pub(crate) what: String,
     /// Whom it happened to, by the place among the users of the sale.
     pub(crate) user: Option<usize>,
@@ -24,11 +26,13 @@ const SOLD_OUT_MEMORY: Duration = Duration::from_millis(300);
 
 /// Judges a sale that is at rest by what its users were told and what its stores say.
 pub(crate) fn judge(engine: Engine, played: &Played) -> Vec<Violation> {
-    let mut found: Vec<_> = played.late.iter().map(|late| whole(late.clone())).collect();
+    let found = played.late.iter();
+    let mut found: Vec<_> = found.map(|late| whole("late", late.clone())).collect();
     books(played, &mut found);
     for (index, user) in played.users.iter().enumerate() {
-        let mut complain = |what: String| {
+        let mut complain = |rule, what: String| {
             found.push(Violation {
+                rule,
                 what: format!("{}: {what}", user.name),
                 user: Some(index),
             });
@@ -41,25 +45,28 @@ pub(crate) fn judge(engine: Engine, played: &Played) -> Vec<Violation> {
     found
 }
 
-fn whole(what: String) -> Violation {
-    Violation { what, user: None }
+fn whole(rule: &'static str, what: String) -> Violation {
+    let user = None;
+    Violation { rule, what, user }
 }
 
 /// Whether all units add up.
 fn books(played: &Played, found: &mut Vec<Violation>) {
     let books = &played.books;
-    let mut demand = |holds: bool, what: String| {
+    let mut demand = |rule, holds: bool, what: String| {
         if !holds {
-            found.push(whole(what));
+            found.push(whole(rule, what));
         }
     };
     let sold = books.sold();
     let (stock, remaining) = (books.stock, books.remaining);
     demand(
+        "oversold",
         sold <= stock,
         format!("oversold: {sold} orders for {stock} units"),
     );
     demand(
+        "conservation",
         sold + remaining == stock,
         format!("units are lost: {stock} in all, {sold} sold, {remaining} remain"),
     );
@@ -70,28 +77,33 @@ fn books(played: &Played, found: &mut Vec<Violation>) {
     };
     let (least, most) = (units(true), units(false));
     demand(
+        "conservation",
         (least..=most).contains(&stock),
         format!("{stock} units in all, but {least} to {most} were put in"),
     );
     let available = &books.audit["store"]["available"];
     demand(
+        "stock store",
         *available == remaining,
         format!("{remaining} units remain, but the stock store has {available}"),
     );
     if let Some(key) = books.key {
         demand(
+            "stock store",
             key == remaining,
             format!("{remaining} units remain, but the key of the stock says {key}"),
         );
     }
     let (code, audit) = (books.audit_code, &books.audit);
     demand(
+        "audit",
         code == Some(0),
         format!("audit ends with {code:?}: {audit}"),
     );
     for name in books.orders.keys() {
         let tried = |user: &User| user.name == *name && !user.events.is_empty();
         demand(
+            "order of nobody",
             played.users.iter().any(tried),
             format!("{name} has an order and never tried"),
         );
@@ -99,35 +111,52 @@ fn books(played: &Played, found: &mut Vec<Violation>) {
 }
 
 /// Whether the decisions about a user are possible, and fit what the user was told.
-fn decisions(played: &Played, user: &User, complain: &mut impl FnMut(String)) {
+fn decisions(played: &Played, user: &User, complain: &mut impl FnMut(&'static str, String)) {
     let rows = played.books.orders.get(&user.name);
     let rows = rows.map(Vec::as_slice).unwrap_or_default();
     let successes = rows.iter().filter(|row| row.failed.is_none()).count();
     if successes > 1 {
-        complain(format!("{successes} orders of one user"));
+        complain("unique", format!("{successes} orders of one user"));
     }
-    for row in rows {
+    // A store that lost something may have promised units twice.
+    let lost = played.lost();
+    for row in rows.iter().filter(|_| !lost) {
         if let Some(reason) = &row.failed {
             let attempt = &row.attempt;
-            complain(format!(
-                "attempt {attempt} was accepted and failed ({reason}), though no store lost anything"
-            ));
+            complain(
+                "over-promise",
+                format!(
+                    "attempt {attempt} was accepted and failed ({reason}), though no store lost anything"
+                ),
+            );
         }
     }
     for event in &user.events {
         match &event.told {
-            Told::Accepted { attempt, .. } => {
-                if !rows.iter().any(|row| row.attempt == *attempt) {
-                    complain(format!("attempt {attempt} was accepted and is not decided"));
+            Told::Accepted {
+                attempt, logged, ..
+            } => {
+                let may_vanish = lost && !logged;
+                if !may_vanish && !rows.iter().any(|row| row.attempt == *attempt) {
+                    complain(
+                        "lost attempt",
+                        format!("attempt {attempt} was accepted and is not decided"),
+                    );
                     return;
                 }
             }
             Told::Success if successes == 0 => {
-                complain("told SUCCESS, but there is no order".to_owned());
+                complain(
+                    "told success",
+                    "told SUCCESS, but there is no order".to_owned(),
+                );
                 return;
             }
             Told::Failed if rows.iter().all(|row| row.failed.is_none()) => {
-                complain("told FAILED, but no attempt has failed".to_owned());
+                complain(
+                    "told failed",
+                    "told FAILED, but no attempt has failed".to_owned(),
+                );
                 return;
             }
             _ => {}
@@ -135,29 +164,35 @@ fn decisions(played: &Played, user: &User, complain: &mut impl FnMut(String)) {
         if let Told::Accepted {
             attempt,
             bought: true,
+            ..
         } = &event.told
         {
             let bought = |row: &&crate::books::Row| row.attempt == *attempt && row.failed.is_none();
             if !rows.iter().any(|row| bought(&row)) {
-                complain(format!(
-                    "told that {attempt} has bought, but it is no order"
-                ));
+                complain(
+                    "told success",
+                    format!("told that {attempt} has bought, but it is no order"),
+                );
             }
         }
     }
 }
 
 /// Whether what a user was told is possible, one answer after the other.
-fn answers(user: &User, played: &Played, complain: &mut impl FnMut(String)) {
+fn answers(user: &User, played: &Played, complain: &mut impl FnMut(&'static str, String)) {
     let rows = played.books.orders.get(&user.name);
     let rows = rows.map(Vec::as_slice).unwrap_or_default();
     let failed = |attempt: &str| {
         let row = rows.iter().find(|row| row.attempt == attempt);
-        row.is_some_and(|row| row.failed.is_some())
+        // What a store lost may be gone, and is told as if it had never been.
+        row.map_or(played.lost(), |row| row.failed.is_some())
     };
     for (place, event) in user.events.iter().enumerate() {
         if let Told::Odd(answer) = &event.told {
-            complain(format!("an answer that nobody expects: {answer}"));
+            complain(
+                "odd answer",
+                format!("an answer that nobody expects: {answer}"),
+            );
         }
         let before = user.events[..place]
             .iter()
@@ -166,9 +201,12 @@ fn answers(user: &User, played: &Played, complain: &mut impl FnMut(String)) {
         for before in before {
             let contradicts = match (&before.told, after) {
                 (before, Told::Success) if before.bought() => false,
-                (Told::Accepted { attempt: a, .. }, Told::Accepted { attempt: b, bought }) => {
-                    a != b && !failed(a) || before.told.bought() && !bought
-                }
+                (
+                    Told::Accepted { attempt: a, .. },
+                    Told::Accepted {
+                        attempt: b, bought, ..
+                    },
+                ) => a != b && !failed(a) || before.told.bought() && !bought,
                 (before, Told::Accepted { bought, .. }) if before.bought() => !bought,
                 (before, Told::Pending | Told::Failed | Told::Nothing | Told::SoldOut)
                     if before.bought() =>
@@ -178,12 +216,15 @@ fn answers(user: &User, played: &Played, complain: &mut impl FnMut(String)) {
                 (Told::Accepted { attempt, .. }, Told::Nothing | Told::SoldOut) => !failed(attempt),
                 (Told::Accepted { attempt, .. }, Told::Failed) => !failed(attempt),
                 (Told::Pending, Told::Nothing | Told::SoldOut) => {
-                    rows.iter().all(|row| row.failed.is_none())
+                    !played.lost() && rows.iter().all(|row| row.failed.is_none())
                 }
                 _ => false,
             };
             if contradicts {
-                complain(format!("told {:?}, and then {after:?}", before.told));
+                complain(
+                    "monotone",
+                    format!("told {:?}, and then {after:?}", before.told),
+                );
                 return;
             }
         }
@@ -191,11 +232,16 @@ fn answers(user: &User, played: &Played, complain: &mut impl FnMut(String)) {
 }
 
 /// Whether each answer came in time.
-fn budgets(engine: Engine, user: &User, faults: &[Fault], complain: &mut impl FnMut(String)) {
+fn budgets(
+    engine: Engine,
+    user: &User,
+    faults: &[Fault],
+    complain: &mut impl FnMut(&'static str, String),
+) {
     for event in &user.events {
         let took = own_time(engine, event, faults);
         if took > ANSWER_MAX {
-            complain(format!("no answer for {took:.1?}: {event}"));
+            complain("budget", format!("no answer for {took:.1?}: {event}"));
         }
     }
 }
@@ -206,7 +252,7 @@ pub(crate) fn own_time(engine: Engine, event: &Event, faults: &[Fault]) -> Durat
         let stops = match fault.kind {
             Kind::Freeze => true,
             Kind::Cut | Kind::Hold => engine == Engine::Embedded,
-            Kind::Kill => false,
+            Kind::Kill | Kind::Flush | Kind::Rollback => false,
         };
         stops && fault.target == Target::Process(event.api)
     });
@@ -241,6 +287,7 @@ fn sold_out(engine: Engine, played: &Played, found: &mut Vec<Violation>) {
             let taken = taking.count() as u64;
             if taken < there {
                 found.push(Violation {
+                    rule: "sold out",
                     what: format!(
                         "{}: told SOLD_OUT, but at most {taken} of {there} units were taken: {event}",
                         user.name

@@ -237,6 +237,7 @@ fn told(ask: Ask, answer: &Answer) -> Told {
         (Ask::Attempt, 200, _) if status == "PENDING" || status == "SUCCESS" => Told::Accepted {
             attempt: answer.data("attemptId").to_owned(),
             bought: status == "SUCCESS",
+            logged: data["durability"] != "RESERVED",
         },
         (Ask::Status, 200, _) => match (status, data["attempted"].as_bool()) {
             ("PENDING", Some(true)) => Told::Pending,

@@ -12,11 +12,13 @@ mod judge;
 mod load;
 mod options;
 mod process;
+mod proof;
 mod proxy;
 mod report;
 mod run;
 mod sale;
 mod shop;
+mod soak;
 mod stack;
 #[path = "../support/mod.rs"]
 mod support;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     if options.not_meant() {
         return ExitCode::SUCCESS;
     }
+    proof::prove();
     // One thread for the load and the proxies: the rest of the machine is for the shop.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
 
@@ -37,7 +37,11 @@ pub(crate) struct Options {
 
     /// How long users come to a sale
     #[arg(long, value_name = "SECONDS", default_value_t = 9)]
-    sale_seconds: u64,
+    pub(crate) sale_seconds: u64,
+
+    /// Lets Redis lose data: all of it, or the last moment before it was killed
+    #[arg(long)]
+    pub(crate) losses: bool,
 
     /// Redis loses everything in the middle of a rush of 20,000 users for 1,000 units
     #[arg(long)]
@@ -118,10 +122,5 @@ impl Options {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
             u64::from(since.subsec_nanos())
         })
-    }
-
-    /// How long users come to a sale.
-    pub(crate) fn sale_time(&self) -> Duration {
-        Duration::from_secs(self.sale_seconds)
     }
 }

@@ -160,16 +160,6 @@ impl Process {
             ended: end.is_some(),
         })
     }
-
-    /// The last lines of its log.
-    pub(crate) fn log(&self) -> Vec<String> {
-        let mut running = self.running.lock().unwrap();
-        if let Some(server) = running.server.take() {
-            running.note(&server);
-            running.server = Some(server);
-        }
-        running.log.iter().cloned().collect()
-    }
 }
 
 impl Running {

@@ -17,9 +17,7 @@ pub(crate) struct Report {
     seed: u64,
     pub(crate) sales: usize,
     pub(crate) kills: usize,
-    pub(crate) violations: usize,
-    /// Violations that are shown with all that belongs to them.
-    shown: usize,
+    violations: BTreeMap<&'static str, usize>,
     faults: usize,
     orders: u64,
     users: usize,
@@ -27,14 +25,16 @@ pub(crate) struct Report {
     /// How long answers took.
     times: Vec<Duration>,
     settled: Vec<Duration>,
+    /// From a decision to the last answer that did not know it yet.
+    unaware: Vec<Duration>,
     recoveries: BTreeMap<(&'static str, Kind), Vec<Duration>>,
     /// Faults after which nobody could have succeeded, so that nothing can be said.
     unmeasured: usize,
 }
 
 impl Report {
-    /// How many violations are shown with their history.
-    const SHOWN_MAX: usize = 10;
+    /// How many violations of one rule are shown with their history.
+    const SHOWN_MAX: usize = 3;
 
     pub(crate) fn new(engine: Engine, seed: u64) -> Self {
         Self {
@@ -42,17 +42,22 @@ impl Report {
             seed,
             sales: 0,
             kills: 0,
-            violations: 0,
-            shown: 0,
+            violations: BTreeMap::new(),
             faults: 0,
             orders: 0,
             users: 0,
             answers: BTreeMap::new(),
             times: Vec::new(),
             settled: Vec::new(),
+            unaware: Vec::new(),
             recoveries: BTreeMap::new(),
             unmeasured: 0,
         }
+    }
+
+    /// How much was wrong.
+    pub(crate) fn violations(&self) -> usize {
+        self.violations.values().sum()
     }
 
     /// Takes in a sale.
@@ -74,6 +79,7 @@ impl Report {
                     .push(own_time(self.engine, event, &played.faults));
             }
         }
+        self.unaware.extend(unaware(played));
         for fault in &played.faults {
             match recovery(stack, played, fault) {
                 Some(took) => {
@@ -97,16 +103,16 @@ impl Report {
 
     /// Prints what must not have happened.
     pub(crate) fn complain(&mut self, played: &Played, violations: &[Violation]) {
-        self.violations += violations.len();
         for violation in violations {
+            let seen = self.violations.entry(violation.rule).or_default();
+            *seen += 1;
             println!(
-                "VIOLATION ({} engine, --seed {}, sale {}): {}",
-                self.engine, self.seed, played.sale, violation.what
+                "VIOLATION of {:?} ({} engine, --seed {}, sale {}): {}",
+                violation.rule, self.engine, self.seed, played.sale, violation.what
             );
-            if self.shown == Self::SHOWN_MAX {
+            if *seen > Self::SHOWN_MAX {
                 continue;
             }
-            self.shown += 1;
             if let Some(user) = violation.user {
                 let user = &played.users[user];
                 user.events.iter().for_each(|event| println!("    {event}"));
@@ -131,7 +137,7 @@ impl Report {
 
     /// Prints something that is wrong by itself.
     pub(crate) fn trouble(&mut self, trouble: &str) {
-        self.violations += 1;
+        *self.violations.entry("run").or_default() += 1;
         println!(
             "VIOLATION ({} engine, --seed {}): {trouble}",
             self.engine, self.seed
@@ -151,8 +157,11 @@ impl Report {
             self.faults - self.kills,
             self.users,
             self.orders,
-            self.violations
+            self.violations()
         );
+        for (rule, count) in &self.violations {
+            println!("  violations of {rule:?}: {count}");
+        }
         let answers = self.answers.iter();
         let answers: Vec<_> = answers
             .map(|(name, count)| format!("{name} {count}"))
@@ -162,6 +171,10 @@ impl Report {
         println!(
             "  rest after the last fault: {}",
             percentiles(&mut self.settled)
+        );
+        println!(
+            "  still pending after the decision: {}",
+            percentiles(&mut self.unaware)
         );
         println!(
             "  recovery, from the moment that it is there again ({} not measured):",
@@ -175,6 +188,22 @@ impl Report {
             );
         }
     }
+}
+
+/// For each order that somebody was told is pending after it was decided: for how long.
+fn unaware(played: &Played) -> impl Iterator<Item = Duration> {
+    played.users.iter().filter_map(|user| {
+        let rows = played.books.orders.get(&user.name)?;
+        let decided = rows.iter().find(|row| row.failed.is_none())?.decided;
+        let pending = user.events.iter().filter(|event| {
+            let pending = matches!(
+                event.told,
+                Told::Pending | Told::Accepted { bought: false, .. }
+            );
+            pending && event.sent > decided
+        });
+        pending.map(|event| event.sent - decided).max()
+    })
 }
 
 fn shown(row: &Row) -> String {

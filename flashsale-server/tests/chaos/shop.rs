@@ -62,7 +62,7 @@ impl Shop {
                 () = sleep(pause) => {}
             }
             if self.dice.percent(70) {
-                let units = 1 + self.dice.below(self.initial / 4 + 1);
+                let units = 1 + self.dice.below(self.initial / 5 + 1);
                 self.restock(units).await;
             } else {
                 self.pause().await;
@@ -71,6 +71,13 @@ impl Shop {
                 let _ = self.reopen().await;
             }
         }
+    }
+
+    /// The units to be had, if the shop can be told.
+    pub(crate) async fn available(&self) -> Option<u64> {
+        let sale = self.sale.to_string();
+        let shown = self.stack.run(&["sale", "show", &sale, "--json"]).await;
+        shown.json()?["available"].as_u64()
     }
 
     /// Puts units in; says whether that is certain.

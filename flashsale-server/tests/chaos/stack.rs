@@ -43,7 +43,6 @@ pub(crate) struct Servers {
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) output: Output,
-    pub(crate) began: Duration,
     pub(crate) ended: Duration,
 }
 
@@ -199,7 +198,6 @@ impl Stack {
     pub(crate) fn command(&self, arguments: &[&str]) -> io::Result<Ran> {
         const LONGEST: Duration = Duration::from_secs(20);
         let _alone = self.servers.is_none().then(|| self.file.lock().unwrap());
-        let began = now();
         let mut child = self
             .program()
             .args(arguments)
@@ -216,7 +214,6 @@ impl Stack {
         let output = child.wait_with_output()?;
         Ok(Ran {
             output,
-            began,
             ended: now(),
         })
     }
@@ -230,6 +227,27 @@ impl Stack {
             stack.command(&arguments).unwrap()
         };
         spawn_blocking(run).await.unwrap()
+    }
+
+    /// All processes by name and id: ours, then the servers.
+    pub(crate) fn ids(&self) -> Vec<(&'static str, u32)> {
+        let ours = self.processes.iter();
+        let ours = ours.filter_map(|process| Some((process.name, process.id()?)));
+        ours.chain(self.server_ids()).collect()
+    }
+
+    pub(crate) fn server_ids(&self) -> Vec<(&'static str, u32)> {
+        let Some(servers) = &self.servers else {
+            return Vec::new();
+        };
+        let ids = [
+            ("Redis", servers.redis.lock().unwrap().id()),
+            ("Kafka", servers.kafka.lock().unwrap().id()),
+            ("PostgreSQL", servers.postgres.lock().unwrap().id()),
+        ];
+        ids.into_iter()
+            .filter_map(|(name, id)| Some((name, id?)))
+            .collect()
     }
 
     /// Looks at all processes, and starts again those that have ended by themselves.
