@@ -131,6 +131,15 @@ fn decisions(played: &Played, user: &User, complain: &mut impl FnMut(&'static st
             );
         }
     }
+    if let Some(last) = user.events.last()
+        && successes > 0
+        && matches!(last.told, Told::Failed | Told::Nothing | Told::SoldOut)
+    {
+        complain(
+            "forgotten",
+            format!("has an order, and was told at last: {last}"),
+        );
+    }
     for event in &user.events {
         match &event.told {
             Told::Accepted {
@@ -184,8 +193,8 @@ fn answers(user: &User, played: &Played, complain: &mut impl FnMut(&'static str,
     let rows = rows.map(Vec::as_slice).unwrap_or_default();
     let failed = |attempt: &str| {
         let row = rows.iter().find(|row| row.attempt == attempt);
-        // What a store lost may be gone, and is told as if it had never been.
-        row.map_or(played.lost(), |row| row.failed.is_some())
+        // What a store lost may be told as if it had never been, but not what was told as bought.
+        played.lost() || row.is_some_and(|row| row.failed.is_some())
     };
     for (place, event) in user.events.iter().enumerate() {
         if let Told::Odd(answer) = &event.told {

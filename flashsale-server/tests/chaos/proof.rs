@@ -38,12 +38,9 @@ pub(crate) fn prove() {
         let rows = story.books.orders.get_mut("ann").unwrap();
         rows.push(rows[0].clone());
     });
-    expect(
-        &["over-promise", "told success", "conservation"],
-        |story| {
-            story.books.orders.get_mut("ann").unwrap()[0].failed = Some("NO_STOCK".to_owned());
-        },
-    );
+    expect(&["over-promise", "told success", "conservation"], |story| {
+        story.books.orders.get_mut("ann").unwrap()[0].failed = Some("NO_STOCK".to_owned());
+    });
     expect(&["lost attempt", "conservation", "sold out"], |story| {
         story.books.orders.remove("ann");
         story.users[0].events.pop();
@@ -54,8 +51,9 @@ pub(crate) fn prove() {
     });
     for told in [Told::Pending, Told::Failed, Told::Nothing, Told::SoldOut] {
         let rules: &[&str] = match told {
-            Told::Failed => &["monotone", "told failed"],
-            Told::SoldOut => &["monotone", "sold out"],
+            Told::Failed => &["monotone", "told failed", "forgotten"],
+            Told::SoldOut => &["monotone", "sold out", "forgotten"],
+            Told::Nothing => &["monotone", "forgotten"],
             _ => &["monotone"],
         };
         expect(rules, |story| tell(story, 0, 9_000, 1, told.clone()));

@@ -35,6 +35,8 @@ pub(crate) struct Report {
 impl Report {
     /// How many violations of one rule are shown with their history.
     const SHOWN_MAX: usize = 3;
+    /// How many are named at all; all are counted.
+    const NAMED_MAX: usize = 10;
 
     pub(crate) fn new(engine: Engine, seed: u64) -> Self {
         Self {
@@ -106,6 +108,9 @@ impl Report {
         for violation in violations {
             let seen = self.violations.entry(violation.rule).or_default();
             *seen += 1;
+            if *seen > Self::NAMED_MAX {
+                continue;
+            }
             println!(
                 "VIOLATION of {:?} ({} engine, --seed {}, sale {}): {}",
                 violation.rule, self.engine, self.seed, played.sale, violation.what
