@@ -29,6 +29,8 @@ pub(crate) struct Row {
     /// The reason of a failure.
     pub(crate) failed: Option<String>,
     pub(crate) decided: Moment,
+    /// When the stock store took the unit.
+    pub(crate) reserved: Moment,
 }
 
 impl Books {
@@ -71,16 +73,17 @@ type Figures = (Vec<(String, Row)>, u64, u64);
 
 fn of_postgres(stack: &Stack, sale: i64) -> Figures {
     let rows = stack.psql(&format!(
-        "SELECT user_id, attempt_id, coalesce(reason, ''), decided_ms, quantity
+        "SELECT user_id, attempt_id, coalesce(reason, ''), decided_ms, reserved_ms, quantity
          FROM orders WHERE sale_id = {sale}"
     ));
     let rows = rows.lines().map(|line| {
         let parts: Vec<_> = line.split('|').collect();
-        let [user, attempt, reason, decided, quantity] = parts[..] else {
+        let [user, attempt, reason, decided, reserved, quantity] = parts[..] else {
             panic!("{line}");
         };
         assert_eq!(quantity, "1");
-        row(user, attempt, reason, decided.parse().unwrap())
+        let ms = [decided, reserved].map(|ms| ms.parse().unwrap());
+        row(user, attempt, reason, ms)
     });
     let stock = stack.psql(&format!(
         "SELECT initial_stock + added_stock, remaining_stock FROM flash_sales WHERE id = {sale}"
@@ -98,7 +101,8 @@ fn of_sqlite(stack: &Stack, sale: i64) -> Figures {
     let file = file.unwrap();
     let mut rows = file
         .prepare(
-            "SELECT user_id, attempt_id, coalesce(decision, 'UNDECIDED'), coalesce(decided_ms, 0)
+            "SELECT user_id, attempt_id, coalesce(decision, 'UNDECIDED'), coalesce(decided_ms, 0),
+                reserved_ms
              FROM attempts WHERE sale_id = ?1",
         )
         .unwrap();
@@ -106,8 +110,8 @@ fn of_sqlite(stack: &Stack, sale: i64) -> Figures {
         let attempt: uuid::Uuid = found.get(1)?;
         let decision: String = found.get(2)?;
         let reason = if decision == "SUCCESS" { "" } else { &decision };
-        let (user, decided): (String, u64) = (found.get(0)?, found.get(3)?);
-        Ok(row(&user, &attempt.to_string(), reason, decided))
+        let (user, ms): (String, _) = (found.get(0)?, [found.get(3)?, found.get(4)?]);
+        Ok(row(&user, &attempt.to_string(), reason, ms))
     });
     let rows = rows.unwrap().map(Result::unwrap).collect();
     let stock = "SELECT initial_stock + added_stock, remaining_stock FROM sales WHERE id = ?1";
@@ -117,11 +121,12 @@ fn of_sqlite(stack: &Stack, sale: i64) -> Figures {
     (rows, stock, remaining)
 }
 
-fn row(user: &str, attempt: &str, reason: &str, decided: u64) -> (String, Row) {
+fn row(user: &str, attempt: &str, reason: &str, [decided, reserved]: [u64; 2]) -> (String, Row) {
     let row = Row {
         attempt: attempt.to_owned(),
         failed: (!reason.is_empty()).then(|| reason.to_owned()),
         decided: moment_of(decided),
+        reserved: moment_of(reserved),
     };
     (user.to_owned(), row)
 }

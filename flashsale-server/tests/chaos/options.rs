@@ -15,11 +15,11 @@ pub(crate) struct Options {
     pub(crate) engine: Which,
 
     /// Goes on until this many processes and servers were killed, per engine
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) kills: usize,
 
     /// Goes on until this many sales were sold, per engine
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) sales: usize,
 
     /// Chooses everything that is chosen at random; the moments at which it meets the shop still
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     seed: Option<u64>,
 
     /// Begins no further sale after this time, per engine
-    #[arg(long, value_name = "M", default_value_t = 10)]
+    #[arg(long, value_name = "M", default_value_t = 30)]
     pub(crate) minutes: u64,
 
     /// Requests a second at most
@@ -36,7 +36,7 @@ pub(crate) struct Options {
     pub(crate) rate: u32,
 
     /// How long users come to a sale
-    #[arg(long, value_name = "SECONDS", default_value_t = 9)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) sale_seconds: u64,
 
     /// Lets Redis lose data: all of it, or the last moment before it was killed

@@ -94,6 +94,7 @@ fn story() -> Played {
         attempt: "a".to_owned(),
         failed: None,
         decided: at(1_500),
+        reserved: at(1_000),
     };
     let mut story = Played {
         sale: 1,
@@ -107,6 +108,7 @@ fn story() -> Played {
         faults: Vec::new(),
         began: Duration::ZERO,
         late: Vec::new(),
+        commands: Vec::new(),
         books: Books {
             orders: HashMap::from([("ann".to_owned(), vec![row])]),
             stock: 2,

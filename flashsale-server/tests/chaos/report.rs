@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::books::Row;
 use crate::faults::{Fault, Kind, Target};
-use crate::history::{Ask, Event, Told};
+use crate::history::{Moment, Told};
 use crate::judge::{Violation, own_time};
 use crate::options::Engine;
 use crate::process::Role;
@@ -25,14 +25,20 @@ pub(crate) struct Report {
     /// How long answers took.
     times: Vec<Duration>,
     settled: Vec<Duration>,
+    /// How long the shop's commands took, and how many were not confirmed.
+    commands: Vec<Duration>,
+    unconfirmed: usize,
     /// From a decision to the last answer that did not know it yet.
     unaware: Vec<Duration>,
-    recoveries: BTreeMap<(&'static str, Kind), Vec<Duration>>,
+    /// By target and kind, and whether another fault came in between.
+    recoveries: BTreeMap<(&'static str, Kind, bool), Vec<Duration>>,
     /// Faults after which nobody could have succeeded, so that nothing can be said.
     unmeasured: usize,
 }
 
 impl Report {
+    /// A recovery that takes longer is told with what happened meanwhile.
+    const SLOW: Duration = Duration::from_secs(2);
     /// How many violations of one rule are shown with their history.
     const SHOWN_MAX: usize = 3;
     /// How many are named at all; all are counted.
@@ -51,6 +57,8 @@ impl Report {
             answers: BTreeMap::new(),
             times: Vec::new(),
             settled: Vec::new(),
+            commands: Vec::new(),
+            unconfirmed: 0,
             unaware: Vec::new(),
             recoveries: BTreeMap::new(),
             unmeasured: 0,
@@ -73,6 +81,10 @@ impl Report {
         self.kills += killed.count();
         self.orders += played.books.sold();
         self.settled.push(played.settled_in);
+        for (took, confirmed) in &played.commands {
+            self.commands.push(*took);
+            self.unconfirmed += usize::from(!confirmed);
+        }
         for user in played.users.iter().filter(|user| !user.events.is_empty()) {
             self.users += 1;
             for event in &user.events {
@@ -83,13 +95,22 @@ impl Report {
         }
         self.unaware.extend(unaware(played));
         for fault in &played.faults {
-            match recovery(stack, played, fault) {
-                Some(took) => {
-                    let place = (class(stack, fault.target), fault.kind);
-                    self.recoveries.entry(place).or_default().push(took);
-                }
-                None => self.unmeasured += 1,
+            let Some(took) = recovery(stack, played, fault) else {
+                self.unmeasured += 1;
+                continue;
+            };
+            let others = played.faults.iter().filter(|other| {
+                other.target != fault.target
+                    && other.began < fault.over + took
+                    && other.over > fault.began
+            });
+            let others: Vec<_> = others.collect();
+            if took > Self::SLOW {
+                println!("slow: {took:.1?} after {fault}");
+                others.iter().for_each(|other| println!("    with {other}"));
             }
+            let place = (class(stack, fault.target), fault.kind, !others.is_empty());
+            self.recoveries.entry(place).or_default().push(took);
         }
         println!(
             "{} sale {}: {} users, {} of {} units sold, {} faults, at rest after {:.1?}",
@@ -178,6 +199,11 @@ impl Report {
             percentiles(&mut self.settled)
         );
         println!(
+            "  commands of the shop, {} of them not confirmed: {}",
+            self.unconfirmed,
+            percentiles(&mut self.commands)
+        );
+        println!(
             "  still pending after the decision: {}",
             percentiles(&mut self.unaware)
         );
@@ -185,12 +211,10 @@ impl Report {
             "  recovery, from the moment that it is there again ({} not measured):",
             self.unmeasured
         );
-        for ((target, kind), times) in &mut self.recoveries {
-            println!(
-                "    {target:<12} {:<8} {}",
-                format!("{kind:?}"),
-                percentiles(times)
-            );
+        for ((target, kind, mixed), times) in &mut self.recoveries {
+            let kind = format!("{kind:?}");
+            let mixed = if *mixed { "with others" } else { "alone" };
+            println!("    {target:<11}{kind:<9}{mixed:<12}{}", percentiles(times));
         }
     }
 }
@@ -243,37 +267,37 @@ fn class(stack: &Stack, target: Target) -> &'static str {
 
 /// From the end of a fault to the first attempt that was accepted, or to the first decision.
 fn recovery(stack: &Stack, played: &Played, fault: &Fault) -> Option<Duration> {
-    let events = || played.users.iter().flat_map(|user| &user.events);
-    let decides = match fault.target {
-        Target::Process(index) => stack.processes[index].role == Role::Worker,
-        Target::Redis => false,
-        Target::Kafka | Target::Postgres => true,
-    };
-    let first = if decides {
-        let rows = played.books.orders.values().flatten();
-        rows.map(|row| row.decided)
-            .filter(|at| *at >= fault.over)
-            .min()
-    } else {
-        let through = |event: &&Event| match fault.target {
-            Target::Process(index) => event.api == index,
-            _ => true,
-        };
-        let accepted = events().filter(through).filter(|event| {
-            matches!(event.told, Told::Accepted { .. }) && event.sent >= fault.over
-        });
-        accepted.map(|event| event.answered).min()
-    };
-    let first = first?;
-    // A buyer is told of the purchase at any time, but a time in which nobody could buy leaves
-    // nothing to decide.
-    let refused = decides
-        && events().any(|event| {
-            event.ask == Ask::Attempt
-                && matches!(event.told, Told::SoldOut | Told::Paused)
-                && (fault.over..first).contains(&event.answered)
-        });
-    (!refused).then(|| first - fault.over)
+    let worker = |index: usize| stack.processes[index].role == Role::Worker;
+    match fault.target {
+        Target::Kafka | Target::Postgres => first_decision(played, fault.over),
+        Target::Process(index) if worker(index) => first_decision(played, fault.over),
+        Target::Process(index) => first_accepted(played, fault.over, Some(index)),
+        Target::Redis => first_accepted(played, fault.over, None),
+    }
+}
+
+/// How long nobody was accepted by this process, or by any. Buyers ask all the time, and are told
+/// of their purchase.
+fn first_accepted(played: &Played, since: Moment, api: Option<usize>) -> Option<Duration> {
+    let events = played.users.iter().flat_map(|user| &user.events);
+    let accepted = events.filter(|event| {
+        matches!(event.told, Told::Accepted { .. })
+            && event.sent >= since
+            && api.is_none_or(|api| event.api == api)
+    });
+    let first = accepted.map(|event| event.answered).min()?;
+    Some(first - since)
+}
+
+/// How long nothing was decided from then on, or from when there was something to decide.
+fn first_decision(played: &Played, since: Moment) -> Option<Duration> {
+    /// What comes later says nothing about a fault.
+    const SOON: Duration = Duration::from_secs(1);
+    let rows = || played.books.orders.values().flatten();
+    let after = || rows().filter(|row| row.decided >= since);
+    let first = after().map(|row| row.decided).min()?;
+    let there = after().map(|row| row.reserved).min()?.max(since);
+    (there <= since + SOON).then(|| first.saturating_sub(there))
 }
 
 fn name(told: &Told) -> &'static str {

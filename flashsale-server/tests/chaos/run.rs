@@ -124,8 +124,8 @@ impl<'a> Run<'a> {
         let time = Duration::from_secs(seconds);
         let mut dice = Dice::new(self.seed, (self.number + 1) * 16 + 1);
         let users = self.crowds.come(time, rate, &mut dice);
-        // A fifth to three fifths of the users can buy if nobody puts anything in later.
-        let initial = users.len() as u64 * (20 + dice.below(40)) / 100;
+        // A quarter to two thirds of the users can buy if nobody puts anything in later.
+        let initial = users.len() as u64 * (25 + dice.below(40)) / 100;
         self.play(users, initial, (time, rate), weather).await
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Played {
     pub(crate) began: Moment,
     /// What was not as it should be when it should have been.
     pub(crate) late: Vec<String>,
+    /// How long the shop's commands took, and whether they were confirmed.
+    pub(crate) commands: Vec<(Duration, bool)>,
     pub(crate) books: Books,
     /// From the last fault until everything was decided and added up.
     pub(crate) settled_in: Duration,
@@ -111,6 +113,7 @@ impl Plan {
             faults,
             began,
             late,
+            commands: shop.commands,
             books,
             settled_in,
         }

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::dice::Dice;
 use crate::history::{Moment, now};
-use crate::stack::Stack;
+use crate::stack::{Ran, Stack};
 
 /// The shop's side of a sale: puts units in, pauses, goes on.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Shop {
     pub(crate) product: i64,
     pub(crate) initial: u64,
     pub(crate) restocks: Vec<Restock>,
+    /// How long commands took, and whether they were confirmed.
+    pub(crate) commands: Vec<(Duration, bool)>,
     /// Whether the last word was a pause.
     paused: bool,
     dice: Dice,
@@ -48,6 +50,7 @@ impl Shop {
             product: id("productId"),
             initial,
             restocks: Vec::new(),
+            commands: Vec::new(),
             paused: false,
             dice,
         }
@@ -84,7 +87,7 @@ impl Shop {
     pub(crate) async fn restock(&mut self, units: u64) -> bool {
         let (sale, number) = (self.sale.to_string(), units.to_string());
         let restock = ["sale", "restock", &sale, "--units", &number];
-        let ran = self.stack.run(&restock).await;
+        let ran = self.command(&restock).await;
         self.restocks.push(Restock {
             units,
             ended: ran.ended,
@@ -96,7 +99,14 @@ impl Shop {
     async fn pause(&mut self) {
         self.paused = true;
         let sale = self.sale.to_string();
-        self.stack.run(&["sale", "pause", &sale]).await;
+        self.command(&["sale", "pause", &sale]).await;
+    }
+
+    async fn command(&mut self, arguments: &[&str]) -> Ran {
+        let began = now();
+        let ran = self.stack.run(arguments).await;
+        self.commands.push((ran.ended - began, ran.succeeded()));
+        ran
     }
 
     /// Ends a pause.
@@ -108,7 +118,7 @@ impl Shop {
         let sale = self.sale.to_string();
         let since = now();
         while self.paused {
-            let ran = self.stack.run(&["sale", "resume", &sale]).await;
+            let ran = self.command(&["sale", "resume", &sale]).await;
             let complaint = ran.complaint();
             if ran.succeeded() || complaint.contains("is not paused") {
                 self.paused = false;
