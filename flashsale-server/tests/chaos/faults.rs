@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::dice::Dice;
 use crate::history::{Moment, now};
 use crate::options::Engine;
+use crate::process::Role;
 use crate::proxy::Mode;
 use crate::stack::Stack;
 
@@ -33,8 +35,35 @@ pub(crate) enum Target {
     Postgres,
 }
 
+/// Targets of which it does not matter which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Class {
+    /// The process of the embedded engine.
+    Server,
+    Api,
+    Worker,
+    Redis,
+    Kafka,
+    Postgres,
+}
+
+impl Target {
+    pub(crate) fn class(self, stack: &Stack) -> Class {
+        match self {
+            Self::Process(index) => match stack.processes[index].role {
+                Role::All => Class::Server,
+                Role::Api => Class::Api,
+                Role::Worker => Class::Worker,
+            },
+            Self::Redis => Class::Redis,
+            Self::Kafka => Class::Kafka,
+            Self::Postgres => Class::Postgres,
+        }
+    }
+}
+
 /// What happens to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Kind {
     /// SIGKILL, and a start on the same data.
     Kill,
@@ -182,8 +211,18 @@ fn link(stack: &Stack, target: Target, mode: Mode) {
 pub(crate) struct Storm {
     pub(crate) stack: Arc<Stack>,
     pub(crate) dice: Dice,
+    pub(crate) limits: Limits,
+}
+
+/// What may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
     /// Whether Redis may lose data.
     pub(crate) losses: bool,
+    /// If nothing else may be harmed.
+    pub(crate) only: Option<Class>,
+    /// If nothing else may be done.
+    pub(crate) kind: Option<Kind>,
 }
 
 impl Storm {
@@ -238,14 +277,16 @@ impl Storm {
                 (Target::Postgres, 3),
             ]);
         }
-        targets.retain(|(target, _)| !busy.contains(target));
+        let Limits { losses, only, kind } = self.limits;
+        let meant = |target: Target| only.is_none_or(|only| target.class(&self.stack) == only);
+        targets.retain(|(target, _)| !busy.contains(target) && meant(*target));
         let target = self.dice.pick(&targets)?;
-        let losses = if self.losses && target == Target::Redis {
+        let losses = if losses && target == Target::Redis {
             25
         } else {
             0
         };
-        let kinds = [
+        let mut kinds = vec![
             (Kind::Kill, 50),
             (Kind::Freeze, 20),
             (Kind::Cut, 15),
@@ -253,6 +294,7 @@ impl Storm {
             (Kind::Flush, losses),
             (Kind::Rollback, losses),
         ];
+        kinds.retain(|(some, _)| kind.is_none_or(|kind| kind == *some));
         let kind = self.dice.pick(&kinds)?;
         let length = match kind {
             Kind::Kill => self.dice.ms(0, 2_000),

@@ -3,6 +3,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
 
+use crate::faults::{Class, Kind};
+
 /// Kills, freezes and cuts off the parts of a running shop at random, and judges what its users
 /// were told.
 ///
@@ -38,6 +40,14 @@ pub(crate) struct Options {
     /// How long users come to a sale
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) sale_seconds: u64,
+
+    /// Harms nothing else
+    #[arg(long, value_enum, value_name = "TARGET")]
+    pub(crate) target: Option<Class>,
+
+    /// Does no other kind of harm
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) kind: Option<Kind>,
 
     /// Lets Redis lose data: all of it, or the last moment before it was killed
     #[arg(long)]

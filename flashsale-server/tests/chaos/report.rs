@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::books::Row;
-use crate::faults::{Fault, Kind, Target};
+use crate::faults::{Class, Fault, Kind, Target};
 use crate::history::{Moment, Told};
 use crate::judge::{Violation, own_time};
 use crate::options::Engine;
@@ -31,7 +31,7 @@ pub(crate) struct Report {
     /// From a decision to the last answer that did not know it yet.
     unaware: Vec<Duration>,
     /// By target and kind, and whether another fault came in between.
-    recoveries: BTreeMap<(&'static str, Kind, bool), Vec<Duration>>,
+    recoveries: BTreeMap<(Class, Kind, bool), Vec<Duration>>,
     /// Faults after which nobody could have succeeded, so that nothing can be said.
     unmeasured: usize,
 }
@@ -109,7 +109,7 @@ impl Report {
                 println!("slow: {took:.1?} after {fault}");
                 others.iter().for_each(|other| println!("    with {other}"));
             }
-            let place = (class(stack, fault.target), fault.kind, !others.is_empty());
+            let place = (fault.target.class(stack), fault.kind, !others.is_empty());
             self.recoveries.entry(place).or_default().push(took);
         }
         println!(
@@ -212,7 +212,7 @@ impl Report {
             self.unmeasured
         );
         for ((target, kind, mixed), times) in &mut self.recoveries {
-            let kind = format!("{kind:?}");
+            let (target, kind) = (format!("{target:?}"), format!("{kind:?}"));
             let mixed = if *mixed { "with others" } else { "alone" };
             println!("    {target:<11}{kind:<9}{mixed:<12}{}", percentiles(times));
         }
@@ -254,15 +254,6 @@ fn percentiles(times: &mut [Duration]) -> String {
         at(99),
         at(100)
     )
-}
-
-fn class(stack: &Stack, target: Target) -> &'static str {
-    match target {
-        Target::Process(index) => stack.processes[index].role.name(),
-        Target::Redis => "Redis",
-        Target::Kafka => "Kafka",
-        Target::Postgres => "PostgreSQL",
-    }
 }
 
 /// From the end of a fault to the first attempt that was accepted, or to the first decision.

@@ -5,6 +5,7 @@ use tokio::time::{interval, timeout};
 
 use crate::crowd::Crowds;
 use crate::dice::Dice;
+use crate::faults::Limits;
 use crate::history::now;
 use crate::judge::judge;
 use crate::options::{Engine, Options};
@@ -73,9 +74,11 @@ impl<'a> Run<'a> {
     /// Sale after sale with faults.
     async fn storms(&mut self) -> Option<()> {
         let until = now() + Duration::from_secs(self.options.minutes * 60);
-        let weather = Weather::Storm {
+        let weather = Weather::Storm(Limits {
             losses: self.options.losses,
-        };
+            only: self.options.target,
+            kind: self.options.kind,
+        });
         while now() < until
             && (self.report.sales < self.options.sales || self.report.kills < self.options.kills)
         {

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::books::Books;
 use crate::dice::Dice;
-use crate::faults::{Fault, Kind, Storm, Target, inflict};
+use crate::faults::{Fault, Kind, Limits, Storm, Target, inflict};
 use crate::history::{Moment, now};
 use crate::load::Load;
 use crate::shop::{Restock, Shop};
@@ -63,10 +63,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weather {
     /// Faults, restocks and pauses at random.
-    Storm {
-        /// Whether Redis may lose data.
-        losses: bool,
-    },
+    Storm(Limits),
     /// Nothing at all.
     Calm,
     /// Redis loses everything when a part of the units is sold.
@@ -122,12 +119,12 @@ impl Plan {
     /// Lets the sale run, and what happens to it happen.
     async fn happen(&self, stack: &Arc<Stack>, shop: Shop) -> (Shop, Vec<Fault>) {
         match self.weather {
-            Weather::Storm { losses } => {
+            Weather::Storm(limits) => {
                 let calm = watch::Sender::new(false);
                 let storm = Storm {
                     stack: Arc::clone(stack),
                     dice: self.dice(5),
-                    losses,
+                    limits,
                 };
                 let storm = tokio::spawn(storm.rage(calm.subscribe()));
                 let keeper = tokio::spawn(shop.keep(calm.subscribe()));
