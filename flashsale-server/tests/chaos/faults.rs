@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::dice::Dice;
 use crate::history::{Moment, now};
 use crate::options::Engine;
-use crate::process::Role;
+use crate::process::{Process, Role};
 use crate::proxy::Mode;
 use crate::stack::Stack;
 
@@ -197,12 +197,12 @@ fn freeze(stack: &Stack, target: Target, freeze: bool) {
 }
 
 fn link(stack: &Stack, target: Target, mode: Mode) {
-    match (target, &stack.servers) {
-        (Target::Process(index), _) => stack.processes[index].link(mode),
-        (Target::Kafka, Some(servers)) => servers.link_kafka(mode),
-        (Target::Redis, _) => stack.processes.iter().for_each(|p| p.link_redis(mode)),
-        (Target::Postgres, _) => stack.processes.iter().for_each(|p| p.link_postgres(mode)),
-        (Target::Kafka, None) => {}
+    let links = stack.processes.iter().filter_map(Process::links);
+    match target {
+        Target::Process(index) => stack.processes[index].set(mode),
+        Target::Redis => links.for_each(|links| links.redis.set(mode)),
+        Target::Kafka => links.for_each(|links| links.kafka.set(mode)),
+        Target::Postgres => links.for_each(|links| links.postgres.set(mode)),
     }
 }
 

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -17,8 +17,29 @@ pub(crate) struct Process {
     running: Mutex<Running>,
     /// From its users to it.
     link: Proxy,
-    /// From it to Redis and PostgreSQL.
-    stores: Option<[Proxy; 2]>,
+    links: Option<Links>,
+}
+
+/// The network between a process and the servers that it needs.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) redis: Proxy,
+    pub(crate) kafka: Proxy,
+    pub(crate) postgres: Proxy,
+}
+
+/// Where nobody listens.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+impl Links {
+    /// A network that does not lead anywhere yet.
+    pub(crate) async fn nowhere() -> Self {
+        Self {
+            redis: Proxy::to(NOWHERE).await,
+            kafka: Proxy::to(NOWHERE).await,
+            postgres: Proxy::to(NOWHERE).await,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,21 +75,13 @@ impl Role {
 }
 
 impl Process {
-    pub(crate) async fn new(
-        name: &'static str,
-        role: Role,
-        stores: Option<(SocketAddr, SocketAddr)>,
-    ) -> Self {
-        let stores = match stores {
-            Some((redis, postgres)) => Some([Proxy::to(redis).await, Proxy::to(postgres).await]),
-            None => None,
-        };
+    pub(crate) async fn new(name: &'static str, role: Role, links: Option<Links>) -> Self {
         Self {
             name,
             role,
             running: Mutex::default(),
-            link: Proxy::to(([127, 0, 0, 1], 9).into()).await,
-            stores,
+            link: Proxy::to(NOWHERE).await,
+            links,
         }
     }
 
@@ -77,16 +90,15 @@ impl Process {
         self.link.address()
     }
 
-    /// Where it finds Redis and PostgreSQL.
-    pub(crate) fn stores(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let [redis, postgres] = self.stores.as_ref()?;
-        Some((redis.address(), postgres.address()))
+    /// Its network to the servers, unless it has its own store.
+    pub(crate) fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
     }
 
     /// Starts it and waits until it listens.
     pub(crate) fn start(&self, command: &mut Command) {
         let mut running = self.running.lock().unwrap();
-        let server = match self.stores {
+        let server = match self.links {
             Some(_) => ServerProcess::listen(command),
             None => ServerProcess::start(command),
         };
@@ -112,25 +124,13 @@ impl Process {
         }
     }
 
-    /// Does this to its network: that to its stores, or to its users if it has its own store.
-    pub(crate) fn link(&self, mode: Mode) {
-        match &self.stores {
-            Some(links) => links.iter().for_each(|link| link.set(mode)),
+    /// Does this to its network: that to the servers, or to its users if it has its own store.
+    pub(crate) fn set(&self, mode: Mode) {
+        match &self.links {
+            Some(links) => [&links.redis, &links.kafka, &links.postgres]
+                .into_iter()
+                .for_each(|link| link.set(mode)),
             None => self.link.set(mode),
-        }
-    }
-
-    /// Does this to its network to Redis.
-    pub(crate) fn link_redis(&self, mode: Mode) {
-        if let Some([redis, _]) = &self.stores {
-            redis.set(mode);
-        }
-    }
-
-    /// Does this to its network to PostgreSQL.
-    pub(crate) fn link_postgres(&self, mode: Mode) {
-        if let Some([_, postgres]) = &self.stores {
-            postgres.set(mode);
         }
     }
 

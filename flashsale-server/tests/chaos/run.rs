@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, timeout};
 
 use crate::crowd::Crowds;
@@ -27,19 +28,29 @@ pub(crate) async fn run(options: &Options) -> bool {
     let engines = engines.filter(|engine| !options.flush || **engine == Engine::Distributed);
     for &engine in engines {
         let mut run = Run::start(options, engine, seed).await;
-        let done = if options.flush {
-            run.flush().await
-        } else if let Some(minutes) = options.soak {
-            run.soak(minutes).await
-        } else {
-            run.storms().await
-        };
-        if done.is_none() {
-            run.report.trouble("a sale does not end");
+        let stack = Arc::clone(&run.stack);
+        tokio::select! {
+            done = run.go() => if done.is_none() {
+                run.report.trouble("a sale does not end");
+            },
+            () = asked_to_end() => {
+                // What is dropped with this process would outlive it.
+                stack.end();
+                return false;
+            }
         }
         good &= run.end();
     }
     good
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn asked_to_end() {
+    let mut term = signal(SignalKind::terminate()).unwrap();
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
 }
 
 /// A run over one engine.
@@ -68,6 +79,16 @@ impl<'a> Run<'a> {
             report: Report::new(engine, seed),
             seed,
             number: 0,
+        }
+    }
+
+    async fn go(&mut self) -> Option<()> {
+        if self.options.flush {
+            self.flush().await
+        } else if let Some(minutes) = self.options.soak {
+            self.soak(minutes).await
+        } else {
+            self.storms().await
         }
     }
 

@@ -11,8 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::history::now;
 use crate::options::Engine;
-use crate::process::{Process, Role};
-use crate::proxy::{Mode, Proxy};
+use crate::process::{Links, Process, Role};
 
 /// Everything that a shop runs on, each process and server behind proxies.
 #[derive(Debug)]
@@ -36,7 +35,6 @@ pub(crate) struct Servers {
     pub(crate) redis: Mutex<Redis>,
     pub(crate) kafka: Mutex<Kafka>,
     pub(crate) postgres: Mutex<Postgres>,
-    kafka_link: Proxy,
 }
 
 /// How a command ended.
@@ -91,12 +89,24 @@ impl Stack {
     }
 
     async fn distributed() -> Arc<Self> {
-        let kafka_link = Proxy::to(local(9)).await;
-        let port = kafka_link.address().port();
+        let mut processes = Vec::new();
+        for (name, role) in [
+            ("api 1", Role::Api),
+            ("api 2", Role::Api),
+            ("worker 1", Role::Worker),
+            ("worker 2", Role::Worker),
+        ] {
+            processes.push(Process::new(name, role, Some(Links::nowhere().await)).await);
+        }
+        let doors: Vec<_> = processes.iter().filter_map(Process::links).collect();
+        let doors: Vec<_> = doors
+            .iter()
+            .map(|links| links.kafka.address().port())
+            .collect();
         let servers = spawn_blocking(move || {
             thread::scope(|scope| {
                 let kafka = scope.spawn(move || {
-                    let mut kafka = Kafka::behind(port);
+                    let mut kafka = Kafka::behind(&doors);
                     kafka.start_now();
                     kafka
                 });
@@ -110,16 +120,11 @@ impl Stack {
             })
         });
         let (redis, kafka, postgres) = servers.await.unwrap();
-        kafka_link.lead_to(local(kafka.port()));
-        let stores = Some((local(redis.port()), local(postgres.port())));
-        let mut processes = Vec::new();
-        for (name, role) in [
-            ("api 1", Role::Api),
-            ("api 2", Role::Api),
-            ("worker 1", Role::Worker),
-            ("worker 2", Role::Worker),
-        ] {
-            processes.push(Process::new(name, role, stores).await);
+        for (process, door) in processes.iter().zip(kafka.doors()) {
+            let links = process.links().unwrap();
+            links.redis.lead_to(local(redis.port()));
+            links.kafka.lead_to(local(door));
+            links.postgres.lead_to(local(postgres.port()));
         }
         let database_url = postgres.url();
         let redis_url = Some(redis.url());
@@ -127,7 +132,6 @@ impl Stack {
             redis: Mutex::new(redis),
             kafka: Mutex::new(kafka),
             postgres: Mutex::new(postgres),
-            kafka_link,
         };
         Self::started(Self {
             engine: Engine::Distributed,
@@ -176,14 +180,15 @@ impl Stack {
         let process = &self.processes[index];
         command.args(["serve", "--role", process.role.name()]);
         command.env("BCRYPT_COST", "4");
-        if let (Some(servers), Some((redis, postgres))) = (&self.servers, process.stores()) {
+        if let Some(links) = process.links() {
+            let postgres = links.postgres.address();
             command
-                .env("REDIS_URL", format!("redis://{redis}"))
+                .env("REDIS_URL", format!("redis://{}", links.redis.address()))
                 .env(
                     "DATABASE_URL",
                     format!("postgres://postgres@{postgres}/postgres"),
                 )
-                .env("KAFKA_BROKERS", servers.kafka_link.address().to_string());
+                .env("KAFKA_BROKERS", links.kafka.address().to_string());
         }
         process.start(&mut command);
     }
@@ -285,12 +290,5 @@ impl Stack {
         let servers = self.servers.as_ref().unwrap();
         let postgres = servers.postgres.lock().unwrap();
         postgres.psql(&self.database_url, sql)
-    }
-}
-
-impl Servers {
-    /// Does this to the network before Kafka.
-    pub(crate) fn link_kafka(&self, mode: Mode) {
-        self.kafka_link.set(mode);
     }
 }
