@@ -108,6 +108,7 @@ impl Report {
             if took > Self::SLOW {
                 println!("slow: {took:.1?} after {fault}");
                 others.iter().for_each(|other| println!("    with {other}"));
+                println!("    meanwhile {}", meanwhile(played, fault.over, took));
             }
             let place = (fault.target.class(stack), fault.kind, !others.is_empty());
             self.recoveries.entry(place).or_default().push(took);
@@ -188,11 +189,7 @@ impl Report {
         for (rule, count) in &self.violations {
             println!("  violations of {rule:?}: {count}");
         }
-        let answers = self.answers.iter();
-        let answers: Vec<_> = answers
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
-        println!("  answers: {}", answers.join(", "));
+        println!("  answers: {}", counts(&self.answers));
         println!("  time to an answer: {}", percentiles(&mut self.times));
         println!(
             "  rest after the last fault: {}",
@@ -217,6 +214,21 @@ impl Report {
             println!("    {target:<11}{kind:<9}{mixed:<12}{}", percentiles(times));
         }
     }
+}
+
+/// What users were told in a time.
+fn meanwhile(played: &Played, since: Moment, time: Duration) -> String {
+    let events = played.users.iter().flat_map(|user| &user.events);
+    let mut told: BTreeMap<_, usize> = BTreeMap::new();
+    for event in events.filter(|event| (since..since + time).contains(&event.answered)) {
+        *told.entry(name(&event.told)).or_default() += 1;
+    }
+    counts(&told)
+}
+
+fn counts(told: &BTreeMap<&'static str, usize>) -> String {
+    let each = told.iter().map(|(name, count)| format!("{name} {count}"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// For each order that somebody was told is pending after it was decided: for how long.
