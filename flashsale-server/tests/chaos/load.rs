@@ -202,6 +202,12 @@ impl Load {
         crowd.due.is_empty() && crowd.flying == 0
     }
 
+    /// Whether somebody has not come yet.
+    pub(crate) fn has_absent(&self) -> bool {
+        let crowd = self.crowd.lock().unwrap();
+        crowd.users.iter().any(|user| user.events.is_empty())
+    }
+
     /// Those who have no final answer yet.
     pub(crate) fn waiting(&self) -> Vec<String> {
         let crowd = self.crowd.lock().unwrap();

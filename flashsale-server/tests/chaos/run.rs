@@ -126,7 +126,8 @@ impl<'a> Run<'a> {
     async fn flush(&mut self) -> Option<()> {
         const USERS: usize = 20_000;
         const UNITS: u64 = 1_000;
-        const TIME: Duration = Duration::from_secs(10);
+        /// More than everybody needs to come.
+        const TIME: Duration = Duration::from_secs(90);
         const RATE: u32 = 2_500;
         let mut dice = Dice::new(self.seed, 1);
         let users = self

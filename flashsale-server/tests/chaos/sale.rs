@@ -85,7 +85,7 @@ impl Plan {
         let users = users.map(|user| user.coming_after(began)).collect();
         let load = Load::new(apis.collect(), ids, self.rate, users, self.dice(4));
         let running = tokio::spawn(Arc::clone(&load).run());
-        let (mut shop, faults) = self.happen(stack, shop).await;
+        let (mut shop, faults) = self.happen(stack, shop, &load).await;
 
         let calm = now();
         let mut late = Vec::new();
@@ -117,7 +117,7 @@ impl Plan {
     }
 
     /// Lets the sale run, and what happens to it happen.
-    async fn happen(&self, stack: &Arc<Stack>, shop: Shop) -> (Shop, Vec<Fault>) {
+    async fn happen(&self, stack: &Arc<Stack>, shop: Shop, load: &Load) -> (Shop, Vec<Fault>) {
         match self.weather {
             Weather::Storm(limits) => {
                 let calm = watch::Sender::new(false);
@@ -150,7 +150,9 @@ impl Plan {
                 let stack = Arc::clone(stack);
                 let flush = move || inflict(&stack, Target::Redis, Kind::Flush, Duration::ZERO);
                 let fault = spawn_blocking(flush).await.unwrap();
-                sleep(until.saturating_sub(now())).await;
+                while load.has_absent() && now() < until {
+                    sleep(Duration::from_millis(50)).await;
+                }
                 (shop, vec![fault])
             }
         }
