@@ -114,13 +114,14 @@ impl Report {
             self.recoveries.entry(place).or_default().push(took);
         }
         println!(
-            "{} sale {}: {} users, {} of {} units sold, {} faults, at rest after {:.1?}",
+            "{} sale {}: {} users, {} of {} units sold, {} faults{}, at rest after {:.1?}",
             self.engine,
             played.sale,
             played.users.len(),
             played.books.sold(),
             played.books.stock,
             played.faults.len(),
+            if played.lost() { " with a loss" } else { "" },
             played.settled_in,
         );
     }

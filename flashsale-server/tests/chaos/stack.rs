@@ -1,5 +1,7 @@
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -23,6 +25,8 @@ pub(crate) struct Stack {
     /// then is turned away, as it should be.
     file: Mutex<()>,
     folder: TempDir,
+    /// A copy of it, so that a build meanwhile does not change what is tested.
+    program: PathBuf,
     database_url: String,
     redis_url: Option<String>,
     /// What processes did that they should not.
@@ -63,6 +67,12 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
+fn program_in(folder: &TempDir) -> PathBuf {
+    let program = folder.path().join("flashsale-server");
+    fs::copy(env!("CARGO_BIN_EXE_flashsale-server"), &program).unwrap();
+    program
+}
+
 impl Stack {
     pub(crate) async fn start(engine: Engine) -> Arc<Self> {
         match engine {
@@ -73,6 +83,7 @@ impl Stack {
 
     async fn embedded() -> Arc<Self> {
         let folder = tempfile::tempdir().unwrap();
+        let program = program_in(&folder);
         let database_url = format!("sqlite://{}", folder.path().join("shop.db").display());
         let process = Process::new("server", Role::All, None).await;
         Self::started(Self {
@@ -81,6 +92,7 @@ impl Stack {
             servers: None,
             file: Mutex::new(()),
             folder,
+            program,
             database_url,
             redis_url: None,
             troubles: Mutex::default(),
@@ -128,6 +140,7 @@ impl Stack {
         }
         let database_url = postgres.url();
         let redis_url = Some(redis.url());
+        let folder = tempfile::tempdir().unwrap();
         let servers = Servers {
             redis: Mutex::new(redis),
             kafka: Mutex::new(kafka),
@@ -138,7 +151,8 @@ impl Stack {
             processes,
             servers: Some(servers),
             file: Mutex::new(()),
-            folder: tempfile::tempdir().unwrap(),
+            program: program_in(&folder),
+            folder,
             database_url,
             redis_url,
             troubles: Mutex::default(),
@@ -162,8 +176,12 @@ impl Stack {
 
     /// The program with these arguments, as somebody at the machine of the stores would run it.
     fn program(&self) -> Command {
-        let mut command = crate::support::Shop::program();
+        let mut command = Command::new(&self.program);
+        let path = std::env::var_os("PATH").unwrap_or_default();
         command
+            .env_clear()
+            .env("PATH", path)
+            .stdin(Stdio::null())
             .env("DATABASE_URL", &self.database_url)
             // What a killed server leaves goes with the shop.
             .env("TMPDIR", self.folder.path());
@@ -281,7 +299,7 @@ impl Stack {
     }
 
     /// The file of the embedded engine.
-    pub(crate) fn file(&self) -> std::path::PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("shop.db")
     }
 
