@@ -230,8 +230,13 @@ fn answers(user: &User, played: &Played, complain: &mut impl FnMut(&'static str,
                 _ => false,
             };
             if contradicts {
+                let lost = played.lost() && before.told.bought();
                 complain(
-                    "monotone",
+                    if lost {
+                        "monotone after a loss"
+                    } else {
+                        "monotone"
+                    },
                     format!("told {:?}, and then {after:?}", before.told),
                 );
                 return;

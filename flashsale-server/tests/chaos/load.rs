@@ -180,6 +180,14 @@ impl Load {
         self.wake(crowd, &here);
     }
 
+    /// Lets those ask once more who were accepted and heard something else since.
+    pub(crate) fn look_again(&self) {
+        let mut crowd = self.crowd.lock().unwrap();
+        let unsure = |index: &usize| crowd.users[*index].is_unsure();
+        let unsure: Vec<_> = (0..crowd.users.len()).filter(unsure).collect();
+        self.wake(&mut crowd, &unsure);
+    }
+
     /// Lets some users who were refused ask again; there are units for all of them now.
     pub(crate) fn last_call(&self, users: &[usize]) {
         let mut crowd = self.crowd.lock().unwrap();

@@ -93,6 +93,8 @@ impl Plan {
         load.settle();
         late.extend(rest(stack, &load, &shop, calm).await.err());
         let settled_in = now() - calm;
+        load.look_again();
+        late.extend(rest(stack, &load, &shop, now()).await.err());
         if late.is_empty() && self.weather != Weather::Flush {
             late.extend(last_call(stack, &load, &mut shop).await.err());
         }

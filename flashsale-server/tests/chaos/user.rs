@@ -64,6 +64,13 @@ impl User {
         last.is_some_and(|event| event.told == Told::SoldOut)
     }
 
+    /// Whether this user was accepted once, and heard something else since than of a purchase.
+    pub(crate) fn is_unsure(&self) -> bool {
+        let accepted = |event: &Event| matches!(event.told, Told::Accepted { .. });
+        let last = self.events.last();
+        self.events.iter().any(accepted) && last.is_some_and(|event| !event.told.bought())
+    }
+
     pub(crate) fn was_told_bought(&self) -> bool {
         self.events.iter().any(|event| event.told.bought())
     }
