@@ -19,6 +19,8 @@ pub struct Kafka {
     server: Server,
     /// Where it talks to itself.
     _controller: Port,
+    /// One for each proxy before it.
+    doors: Vec<Port>,
 }
 
 /// Asks it to end.
@@ -43,7 +45,17 @@ impl Kafka {
 
     /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
     pub fn reserve() -> Self {
-        Self::new(Home::fresh("kafka", ENDING), Port::free(), Port::free())
+        let home = Home::fresh("kafka", ENDING);
+        Self::new(home, [Port::free(), Port::free()], Vec::new())
+    }
+
+    /// One that is not running yet and that clients reach through proxies: whoever comes through one
+    /// of them is told to come there again. `proxies` are their ports on 127.0.0.1;
+    /// [`doors`](Self::doors) tells where they have to lead.
+    pub fn behind(proxies: &[u16]) -> Self {
+        let home = Home::fresh("kafka", ENDING);
+        let doors = proxies.iter().map(|proxy| (Port::free(), *proxy));
+        Self::new(home, [Port::free(), Port::free()], doors.collect())
     }
 
     /// One for a developer, not running yet: on the first free port from `port` on, with data that
@@ -51,12 +63,18 @@ impl Kafka {
     pub fn at(folder: &Path, port: u16) -> Self {
         let port = Port::free_from(port);
         let controller = Port::free_from(port.number() + 1);
-        Self::new(Home::lasting(folder, ENDING), port, controller)
+        let home = Home::lasting(folder, ENDING);
+        Self::new(home, [port, controller], Vec::new())
     }
 
-    fn new(home: Home, port: Port, controller: Port) -> Self {
+    fn new(home: Home, [port, controller]: [Port; 2], doors: Vec<(Port, u16)>) -> Self {
         let properties = home.folder().join("server.properties");
-        let settings = settings(home.folder(), port.number(), controller.number());
+        let ways = doors.iter().map(|(port, proxy)| (port.number(), *proxy));
+        let ways: Vec<_> = [(port.number(), port.number())]
+            .into_iter()
+            .chain(ways)
+            .collect();
+        let settings = settings(home.folder(), &ways, controller.number());
         fs::write(&properties, settings).expect("a file");
         let properties = properties.display().to_string();
         let meta = home.folder().join("data/meta.properties");
@@ -81,7 +99,13 @@ impl Kafka {
         Self {
             server: Server::new("Kafka", (home, port), command, ready),
             _controller: controller,
+            doors: doors.into_iter().map(|(port, _)| port).collect(),
         }
+    }
+
+    /// The ports to which the proxies before it have to lead, in their order.
+    pub fn doors(&self) -> Vec<u16> {
+        self.doors.iter().map(Port::number).collect()
     }
 
     /// `127.0.0.1:PORT`
@@ -157,13 +181,27 @@ fn java(arguments: &[&str]) -> Vec<String> {
     all
 }
 
-fn settings(folder: &Path, port: u16, controller: u16) -> String {
+/// `ways` are the ports on which it listens, each with the one that is told to clients who come to it.
+fn settings(folder: &Path, ways: &[(u16, u16)], controller: u16) -> String {
     let data = folder.join("data");
     let data = data.display();
+    let list = |part: &dyn Fn(usize, u16, u16) -> String| {
+        let parts = ways.iter().enumerate();
+        let parts: Vec<_> = parts
+            .map(|(way, (port, told))| part(way, *port, *told))
+            .collect();
+        parts.join(",")
+    };
+    let listeners = list(&|way, port, _| format!("WAY{way}://127.0.0.1:{port}"));
+    let told = list(&|way, _, told| format!("WAY{way}://127.0.0.1:{told}"));
+    let protocols = list(&|way, _, _| format!("WAY{way}:PLAINTEXT"));
     format!(
         "process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={told}
+listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
+inter.broker.listener.name=WAY0
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 log.dirs={data}

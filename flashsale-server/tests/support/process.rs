@@ -96,6 +96,11 @@ impl ServerProcess {
         self.child.wait().unwrap();
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits until it has left by itself.
     pub(crate) fn left(&mut self) -> ExitStatus {
         let started = Instant::now();
