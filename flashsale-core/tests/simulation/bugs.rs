@@ -109,6 +109,8 @@ impl Bug {
             }
             Self::IgnoresTheStock | Self::MakesGhostStock => {
                 // A crowd, a store that goes back, and nobody who remembers.
+                weather.queue.acked_lost = 0;
+                weather.queue.corrupt = 0;
                 weather.sales = lasting;
                 weather.stock = weather.stock.min(3);
                 weather.users = weather.users.max(15);
@@ -119,7 +121,7 @@ impl Bug {
                     pause_ms: 1_000,
                     ..Losses::default()
                 };
-                weather.danger.crash = 2_000;
+                weather.danger.crash = 800;
             }
             Self::AcceptsStaleEpochs => {
                 weather.calls[Service::Queue as usize].slow = 400;
@@ -140,6 +142,16 @@ impl Bug {
             };
         }
         weather
+    }
+
+    /// What the bug is compared with: in its weather, this breaks nothing.
+    pub(crate) fn without(self) -> Option<Self> {
+        match self {
+            Self::HasNoOutbox | Self::CommitsTheOffsetFirst | Self::StartsAtTheLatest => {
+                Some(Self::CompletesNothing)
+            }
+            _ => None,
+        }
     }
 
     /// The stock store behind the network.

@@ -36,6 +36,7 @@ use run::{Setting, run};
 /// The stock store keeps what it has.
 const KEEPS: Setting = Setting {
     bug: None,
+    weather_of: None,
     may_lose: false,
     may_split: false,
     keep_events: 0,
@@ -126,12 +127,24 @@ fn everything_happens_that_the_rules_are_about() {
 /// How many seeds a bug may hide in.
 const HUNT_SEEDS: u64 = 1_000;
 
-/// Passes if the bug is found.
+/// How many seeds of its weather must be clean without the bug.
+const CLEAN_SEEDS: u64 = 50;
+
+/// Passes if the bug is found, and only because it is there.
 fn hunt(bug: Bug, may_lose: bool) {
-    let setting = Setting {
-        bug: Some(bug),
+    let weather = Setting {
+        weather_of: Some(bug),
+        bug: bug.without(),
         may_lose,
         ..KEEPS
+    };
+    for seed in 1..=CLEAN_SEEDS {
+        let broken = run(seed, weather).broken;
+        assert_eq!(broken, None, "seed {seed} without the bug");
+    }
+    let setting = Setting {
+        bug: Some(bug),
+        ..weather
     };
     let found = (1..=HUNT_SEEDS).find_map(|seed| Some((seed, run(seed, setting).broken?)));
     let Some((seed, broken)) = found else {
@@ -189,6 +202,7 @@ bugs_are_found! {
 fn a_completer_that_only_settles_breaks_nothing_by_itself() {
     let setting = Setting {
         bug: Some(Bug::CompletesNothing),
+        weather_of: Some(Bug::CompletesNothing),
         ..KEEPS
     };
     Campaign::of(1..=HUNT_SEEDS).run(setting).assert_clean();

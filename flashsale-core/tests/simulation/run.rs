@@ -30,6 +30,8 @@ pub(crate) struct Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) bug: Option<Bug>,
+    /// The bug whose weather it is.
+    pub(crate) weather_of: Option<Bug>,
     /// Whether the stock store may lose data.
     pub(crate) may_lose: bool,
     /// Whether there may be two of it for a while.
@@ -45,7 +47,7 @@ const STEPS_MAX: u64 = 400_000;
 /// Runs the world of a seed to its end.
 pub(crate) fn run(seed: u64, setting: Setting) -> Outcome {
     let weather = Weather::of(seed, setting.may_lose, setting.may_split);
-    let weather = Bug::weather(setting.bug, weather);
+    let weather = Bug::weather(setting.weather_of, weather);
     let mut executor = Executor::new(seed, START);
     let world = World::new(
         weather.clone(),

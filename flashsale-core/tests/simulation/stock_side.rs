@@ -125,7 +125,7 @@ pub(crate) async fn lose(world: Arc<World>) {
         if world.is_healed() {
             return;
         }
-        let before = world.held_units();
+        let before = world.all_levels();
         match handle.below(3) {
             0 if losses.rolls_back => {
                 note("goes back");

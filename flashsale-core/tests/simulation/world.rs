@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flashsale_core::domain::{Attempt, Decision, NewSale, Sale, SaleId, Timestamp, UserId, Window};
+use flashsale_core::domain::{
+    Attempt, Decision, Levels, NewSale, Sale, SaleId, Timestamp, UserId, Window,
+};
 use flashsale_core::ports::{Clock, OrderRepo, SaleRepo};
 use flashsale_core::services::EngineServices;
 use flashsale_core::testing::{
@@ -151,20 +153,27 @@ impl World {
         }
     }
 
-    /// How many units the stock store shows as held, sale by sale.
-    pub(crate) fn held_units(&self) -> Vec<(Sale, u64)> {
-        let held = |sale: Sale| {
-            let levels = self.stock.levels(&sale.key());
-            let units = levels.map_or(0, |levels| levels.reserved + levels.sold);
-            (sale, units)
-        };
-        self.all_sales().into_iter().map(held).collect()
+    /// The stock of every sale as the store shows it.
+    pub(crate) fn all_levels(&self) -> Vec<Option<Levels>> {
+        let levels = |sale: &Sale| self.stock.levels(&sale.key());
+        self.all_sales().iter().map(levels).collect()
     }
 
-    /// The stock store, which had held these units, has lost data.
-    pub(crate) fn has_lost(&self, before: &[(Sale, u64)]) {
-        for ((_, before), (sale, after)) in before.iter().zip(self.held_units()) {
-            self.books().lost(&sale, before.saturating_sub(after));
+    /// The stock store, which had been like this, has lost data: holds, or withdrawals.
+    pub(crate) fn has_lost(&self, before: &[Option<Levels>]) {
+        let units = |levels: Option<Levels>| {
+            levels.map_or((0, 0), |levels| {
+                (levels.reserved + levels.sold, levels.available)
+            })
+        };
+        for (sale, before) in self.all_sales().iter().zip(before) {
+            let (held, available) = units(*before);
+            let (held_now, available_now) = units(self.stock.levels(&sale.key()));
+            let (lost, back) = (
+                held.saturating_sub(held_now),
+                available_now.saturating_sub(available),
+            );
+            self.books().lost(sale, lost.max(back));
         }
     }
 
