@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use flashsale_core::domain::{Epoch, OrderStatus, Phase, Sale, SaleStatus, Timestamp};
-use flashsale_core::services::{AttemptOutcome, Finding, Verdict};
+use flashsale_core::services::{AttemptOutcome, Verdict};
 
 use super::books::{Broken, Held, broken};
 use super::bugs::Bug;
@@ -299,15 +299,10 @@ async fn read_results(world: &Arc<World>) -> Held {
                 return broken("results can be read", format!("{user} gets no answer"));
             };
             let expected = world.books().outcome(shown, &user);
-            // A sale that is over for good is not rebuilt after a loss: its results are lost too.
-            let forgotten = world
-                .sale(shown)
-                .is_some_and(|sale| world.stock.levels(&sale.key()).is_none());
             // The result of a failure can be lost for good, with the copy of a store that is given
             // up or between being written anew and the rebuild; its user can try again.
-            let forgotten = forgotten
-                || world.weather.losses.any()
-                    && (status, expected) == (OrderStatus::Pending, OrderStatus::Failed);
+            let forgotten = world.weather.losses.any()
+                && (status, expected) == (OrderStatus::Pending, OrderStatus::Failed);
             if status != expected && !forgotten {
                 let how = format!("{user} in sale {shown}: {status:?}, but it is {expected:?}");
                 return broken("results can be read", how);
@@ -327,9 +322,7 @@ async fn audit(world: &Arc<World>) -> Held {
         let Some(Ok(Some(account))) = account else {
             return broken("the auditor finds all exact", "there is no account");
         };
-        let forgotten = account.findings == [Finding::NotLoaded];
-        let forgotten = forgotten && need_not_be_loaded(world, &sale);
-        if account.verdict() != Verdict::Exact && !forgotten {
+        if account.verdict() != Verdict::Exact {
             let how = format!("sale {id}: {:?}", account.findings);
             return broken("the auditor finds all exact", how);
         }
