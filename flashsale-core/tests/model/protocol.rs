@@ -156,7 +156,8 @@ impl Config {
         }
         if reply_lost {
             state.faults.replies_lost += 1;
-        } else {
+        } else if !state.store.fenced {
+            // A fenced store still counts on under the epoch that begins anew when it is opened.
             state.seen = state.seen.max((state.store.epoch, state.store.seq));
         }
     }

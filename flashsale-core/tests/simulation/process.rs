@@ -160,7 +160,10 @@ impl Chores {
             self.handle.sleep(self.handle.between(1_000, 3_000)).await;
             for sale in self.services.catalogue.all() {
                 if let Ok(Some(account)) = self.services.auditor.account(sale.id).await {
-                    let rests = account.levels.is_none_or(|levels| levels.undecided == 0);
+                    // A change that the store has not been told of yet is not a loss.
+                    let rests = account.levels.is_none_or(|levels| {
+                        levels.undecided == 0 && levels.version == account.sale.version
+                    });
                     let drifts = rests && account.verdict() != Verdict::Exact;
                     let again = before.insert(sale.id, account.clone()) == Some(account);
                     if drifts && again {

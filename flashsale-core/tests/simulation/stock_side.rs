@@ -166,9 +166,11 @@ pub(crate) async fn copy(world: Arc<World>) {
 /// A generation of a sale's stock, and how far its numbers have come.
 pub(crate) type Seen = (u32, u64);
 
-/// How far a store's numbers for a sale have come, if it is loaded.
+/// How far a store's numbers for a sale have come, if it sells: one that is fenced still counts on
+/// under the epoch that begins anew at 0 when it is opened.
 pub(crate) fn seen(store: &dyn StockStore, sale: &SaleRef) -> Option<Seen> {
     let levels = at_once(store.levels(sale)).expect("memory does not fail");
+    let levels = levels.filter(|levels| levels.phase != Phase::Recovering);
     levels.map(|levels| (levels.epoch.get(), levels.seq))
 }
 
@@ -178,8 +180,7 @@ pub(crate) fn stop_if_behind(store: &dyn StockStore, sale: &SaleRef, caller: Opt
     let (Some((epoch, seq)), Some(now)) = (caller, seen(store, sale)) else {
         return;
     };
-    let levels = at_once(store.levels(sale)).expect("memory does not fail");
-    if now >= (epoch, seq) || levels.is_none_or(|levels| levels.phase == Phase::Recovering) {
+    if now >= (epoch, seq) {
         return;
     }
     let impossible = Settlement {
