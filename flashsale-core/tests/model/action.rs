@@ -55,6 +55,7 @@ pub(crate) enum Action {
     Seal(usize),
     Read(usize),
     Open(usize),
+    SayOpened(usize),
     RebuilderCrashes(usize),
     SetStock,
 }

@@ -108,13 +108,24 @@ fn a_store_that_fails_over_is_rebuilt() {
 #[test]
 fn a_store_that_is_wiped_is_rebuilt() {
     let reached = all_hold("wipe", WIPE);
-    let wanted = [
-        fact::REBUILT,
-        fact::STALE_REFUSED,
-        fact::SOLD_AFTER_REBUILD,
-        fact::DUPLICATE,
-    ];
+    let wanted = [fact::REBUILT, fact::STALE_REFUSED, fact::SOLD_AFTER_REBUILD];
     assert_reached(reached, &wanted);
+}
+
+#[test]
+fn a_user_whose_attempt_is_lost_keeps_the_first_that_is_decided() {
+    let reached = all_hold(
+        "failover, one user twice",
+        Config {
+            limits: Faults {
+                failovers: 1,
+                crashes: 1,
+                ..NO_FAULTS
+            },
+            ..WIPE
+        },
+    );
+    assert_reached(reached, &[fact::DUPLICATE, fact::REBUILT]);
 }
 
 /// What goes wrong without a loss of the store.

@@ -436,7 +436,8 @@ impl Protocol for Config {
             | Action::Mark(who)
             | Action::Seal(who)
             | Action::Read(who)
-            | Action::Open(who) => self.rebuild(&mut state, who, action),
+            | Action::Open(who)
+            | Action::SayOpened(who) => self.rebuild(&mut state, who, action),
         }
         state
     }

@@ -6,9 +6,6 @@ use super::state::{Attempt, Books, Hold, Rebuild, State, Store, TRIES, USERS};
 
 impl Config {
     pub(crate) fn rebuild_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        let recovering = state.books.sealed < state.books.epoch
-            || state.store.fenced
-            || state.store.opened < state.books.epoch;
         for (who, rebuild) in state.rebuilds.iter().enumerate().take(self.rebuilders) {
             let undecided = state
                 .store
@@ -16,7 +13,7 @@ impl Config {
                 .iter()
                 .any(|hold| matches!(hold, Hold::Reserved { .. }) && state.store.loaded);
             match *rebuild {
-                Rebuild::Idle if state.books.sealed < state.books.epoch => {
+                Rebuild::Idle if state.books.recovering => {
                     actions.push(Action::JoinRebuild(who));
                 }
                 Rebuild::Idle if self.is_lost(state) && self.is(Bug::SetsTheStockAgain) => {
@@ -24,13 +21,8 @@ impl Config {
                         actions.push(Action::SetStock);
                     }
                 }
-                Rebuild::Idle if self.is_lost(state) => {
-                    if state.store.epoch < state.books.epoch && recovering {
-                        actions.push(Action::JoinRebuild(who));
-                    }
-                    if state.books.epoch < self.epoch_max {
-                        actions.push(Action::BeginRebuild(who));
-                    }
+                Rebuild::Idle if self.is_lost(state) && state.books.epoch < self.epoch_max => {
+                    actions.push(Action::BeginRebuild(who));
                 }
                 Rebuild::Idle => {}
                 Rebuild::Begun(_) => actions.push(Action::Fence(who)),
@@ -43,6 +35,7 @@ impl Config {
                 }
                 Rebuild::Sealed(_) => actions.push(Action::Read(who)),
                 Rebuild::Read(..) => actions.push(Action::Open(who)),
+                Rebuild::Opened(_) => actions.push(Action::SayOpened(who)),
             }
             if *rebuild != Rebuild::Idle && state.faults.crashes < self.limits.crashes {
                 actions.push(Action::RebuilderCrashes(who));
@@ -55,6 +48,7 @@ impl Config {
             (_, Action::BeginRebuild(_)) => {
                 state.books.epoch += 1;
                 state.books.decided_seq = 0;
+                state.books.recovering = true;
                 state.begun_at[state.books.epoch as usize] = state.queue.len() as u8;
                 Rebuild::Begun(state.books.epoch)
             }
@@ -93,6 +87,17 @@ impl Config {
                 }
                 if self.is(Bug::ReadsBeforeItSeals) {
                     state.books.sealed = state.books.sealed.max(epoch);
+                }
+                // Somebody has begun anew in the meantime.
+                if state.store.epoch > epoch {
+                    Rebuild::Begun(state.books.epoch)
+                } else {
+                    Rebuild::Opened(epoch)
+                }
+            }
+            (Rebuild::Opened(epoch), _) => {
+                if state.books.epoch == epoch && state.books.sealed == epoch {
+                    state.books.recovering = false;
                 }
                 Rebuild::Idle
             }

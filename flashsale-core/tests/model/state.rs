@@ -54,6 +54,8 @@ pub(crate) enum Decision {
 pub(crate) struct Books {
     pub(crate) epoch: u8,
     pub(crate) sealed: u8,
+    /// A rebuild has begun, and nobody has said yet that it is over.
+    pub(crate) recovering: bool,
     pub(crate) remaining: u8,
     /// The largest seq of a decided attempt of the epoch.
     pub(crate) decided_seq: u8,
@@ -88,6 +90,7 @@ pub(crate) enum Rebuild {
     Sealed(u8),
     /// What the orders have left, and who has bought.
     Read(u8, u8, [Hold; USERS]),
+    Opened(u8),
 }
 
 /// Everything.
