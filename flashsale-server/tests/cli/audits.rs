@@ -76,3 +76,59 @@ fn books_that_do_not_balance_are_a_violation() {
             .contains("do not balance")
     );
 }
+
+#[tokio::test]
+async fn what_one_user_tried_is_told_from_the_request_to_the_order() {
+    let shop = Shop::new();
+    shop.open_sale("Lamp", 1);
+    let server = shop.serve();
+    let mut client = Client::connect(server.address).await.unwrap();
+    client.attempt(1, &Shop::token("ann")).await.unwrap();
+    let story = shop.json(&["audit", "1", "--user", "ann", "--json"]);
+    assert_eq!(story["status"], "SUCCESS", "{story}");
+    let events = story["events"].as_array().unwrap();
+    assert_eq!(events.len(), 2, "{story}");
+    assert!(events[1]["orderId"].is_i64(), "{story}");
+    let text = stdout(&shop.run(&["audit", "1", "--user", "ann"]));
+    assert!(text.contains("bought, order"), "{text}");
+    let stranger = shop.json(&["audit", "1", "--user", "bob", "--json"]);
+    assert_eq!(stranger["status"], "NONE", "{stranger}");
+    let unknown = shop.run(&["audit", "7", "--user", "ann"]);
+    assert_eq!(unknown.status.code(), Some(3));
+}
+
+#[test]
+fn a_stock_that_differs_is_rebuilt_when_asked_for() {
+    let shop = Shop::new();
+    shop.open_sale("Lamp", 10);
+    tamper(&shop, "UPDATE stock SET units = units - 1");
+    let report = shop.json(&["audit", "1", "--repair", "--json"]);
+    assert_eq!(report["verdict"], "EXACT", "{report}");
+    assert_eq!(report["store"]["available"], 10);
+    assert_eq!(shop.run(&["audit", "7", "--repair"]).status.code(), Some(3));
+}
+
+#[test]
+fn dead_letters_are_listed_shown_and_tried_again() {
+    let shop = Shop::new();
+    shop.open_sale("Lamp", 10);
+    let none = stdout(&shop.run(&["dlq", "list"]));
+    assert!(none.contains("There are no dead letters."), "{none}");
+    tamper(
+        &shop,
+        "INSERT INTO dead_letters (position, problem, payload, kept_ms)
+        VALUES ('0:7', 'no attempt', x'00ff', 1000)",
+    );
+    let letters = shop.json(&["dlq", "list", "--json"]);
+    assert_eq!(letters[0]["payload"], "0x00ff", "{letters}");
+    let shown = stdout(&shop.run(&["dlq", "show", "1"]));
+    assert!(shown.contains("no attempt"), "{shown}");
+    for arguments in [
+        ["dlq", "replay", "1"],
+        ["dlq", "show", "2"],
+        ["dlq", "replay", "2"],
+    ] {
+        let output = shop.run(&arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+}

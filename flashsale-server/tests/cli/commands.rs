@@ -257,3 +257,28 @@ async fn what_commands_make_is_there_for_buyers() {
     ]);
     assert_eq!(client.attempt(desk, &token).await.unwrap().status, 200);
 }
+
+#[test]
+fn a_sale_is_withdrawn_from_and_extended() {
+    let shop = Shop::new();
+    shop.open_sale("Lamp", 10);
+    let sale = shop.json(&["sale", "withdraw", "1", "--units", "4", "--json"]);
+    assert_eq!((&sale["stock"], &sale["available"]), (&6.into(), &6.into()));
+    let longer = shop.json(&["sale", "extend", "1", "--end", "+30h", "--json"]);
+    assert_ne!(longer["endTime"], sale["endTime"]);
+    for (arguments, why) in [
+        (
+            ["withdraw", "1", "--units", "7"],
+            "1 to 6 units can be withdrawn",
+        ),
+        (["extend", "1", "--end", "+2s"], "can only be extended"),
+        (["withdraw", "9", "--units", "1"], "there is no sale 9"),
+    ] {
+        let output = shop.run(&[&["sale"][..], &arguments].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(why), "{told}");
+    }
+    let report = shop.json(&["audit", "1", "--json"]);
+    assert_eq!(report["verdict"], "EXACT", "{report}");
+}
