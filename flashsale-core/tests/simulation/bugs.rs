@@ -66,6 +66,9 @@ pub(crate) enum Bug {
     IgnoresTheStock,
     /// A store that has gone back is sold from as if nothing were amiss.
     HasNoSeqFence,
+    /// No bug: no process remembers what it has seen of the store, as if all were new. What bugs are
+    /// compared with that show only after too much was promised.
+    RemembersNothing,
     /// No bug: the completer settles what is decided and decides nothing. What S3, S11, S14 and S21
     /// are compared with, because a completer makes up for them.
     CompletesNothing,
@@ -108,7 +111,7 @@ impl Bug {
                 weather.queue.corrupt = 0;
             }
             Self::IgnoresTheStock | Self::MakesGhostStock => {
-                // A crowd, a store that goes back, and nobody who remembers.
+                // A crowd, and a store that goes back.
                 weather.queue.acked_lost = 0;
                 weather.queue.corrupt = 0;
                 weather.sales = lasting;
@@ -121,7 +124,6 @@ impl Bug {
                     pause_ms: 1_000,
                     ..Losses::default()
                 };
-                weather.danger.crash = 800;
             }
             Self::AcceptsStaleEpochs => {
                 weather.calls[Service::Queue as usize].slow = 400;
@@ -131,6 +133,7 @@ impl Bug {
             | Self::WritesAFailureOverASuccess
             | Self::ForgetsAttempts
             | Self::RebuildsWithoutDraining
+            | Self::RemembersNothing
             | Self::HasNoSeqFence => {}
         }
         if bug == Self::BarsAfterAFailedPublish {
@@ -150,8 +153,22 @@ impl Bug {
             Self::HasNoOutbox | Self::CommitsTheOffsetFirst | Self::StartsAtTheLatest => {
                 Some(Self::CompletesNothing)
             }
+            Self::IgnoresTheStock | Self::MakesGhostStock => Some(Self::RemembersNothing),
             _ => None,
         }
+    }
+
+    /// Whether processes notice that a store has gone back behind what they have seen of it.
+    pub(crate) fn fences(self) -> bool {
+        self != Self::HasNoSeqFence && !self.forgives()
+    }
+
+    /// Whether it is no matter that they do not.
+    pub(crate) fn forgives(self) -> bool {
+        matches!(
+            self,
+            Self::IgnoresTheStock | Self::MakesGhostStock | Self::RemembersNothing
+        )
     }
 
     /// The stock store behind the network.

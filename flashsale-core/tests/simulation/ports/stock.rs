@@ -51,7 +51,7 @@ impl SimStockStore {
         A: Send + Sync + 'static,
     {
         let (world, process, sale) = (Arc::clone(&self.line.world), self.line.process, *sale);
-        let fences = world.bug != Some(Bug::HasNoSeqFence);
+        let fences = world.bug.is_none_or(Bug::fences);
         let known = self.seen().get(&sale.id).copied().filter(|_| fences);
         let run = move || {
             // Which copy of the store answers is known when the call arrives.
@@ -112,7 +112,8 @@ impl StockStore for SimStockStore {
                 at_once(store.reserve(sale, wishes))
             })
             .await?;
-        for outcome in &outcomes {
+        let forgives = self.line.world.bug.is_some_and(Bug::forgives);
+        for outcome in outcomes.iter().filter(|_| !forgives) {
             if let ReserveOutcome::Reserved(attempt) = outcome
                 && before >= Some((attempt.epoch.get(), attempt.seq))
             {
