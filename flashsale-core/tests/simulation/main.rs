@@ -193,13 +193,8 @@ bugs_are_found! {
     s7_s8_nobody_checks_the_stock: IgnoresTheStock,
     a_lost_stock_is_rebuilt_before_the_queue_is_drained: RebuildsWithoutDraining,
     attempts_of_a_lost_stock_are_accepted: AcceptsStaleEpochs,
+    what_was_never_there_comes_back_as_stock: MakesGhostStock,
     a_store_that_has_gone_back_sells: HasNoSeqFence,
-}
-
-#[test]
-#[ignore = "does not hold: what a stock that differs does is undone by its rebuild before it shows"]
-fn what_was_never_there_comes_back_as_stock() {
-    hunt(Bug::MakesGhostStock, true);
 }
 
 /// Without it, what the bugs that need the absence of a completer show would mean nothing.
