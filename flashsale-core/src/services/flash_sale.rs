@@ -201,7 +201,8 @@ impl FlashSaleService {
             ReserveOutcome::Reserved(attempt) => {
                 let durability = self.publish(sale, &attempt).await;
                 match (durability, &self.releases) {
-                    (Durability::Reserved, Some(orders)) => {
+                    // What was not even tried is not released.
+                    (Durability::Reserved, Some(orders)) if !self.publishes_later() => {
                         self.release(&**orders, sale, &attempt).await
                     }
                     _ => {
@@ -269,6 +270,10 @@ impl FlashSaleService {
             }
             Ok(_) | Err(_) => Durability::Reserved,
         }
+    }
+
+    fn publishes_later(&self) -> bool {
+        matches!(self.behind, Some((AcceptAfter::Reserved, _)))
     }
 
     /// Fails an attempt that the queue did not take, and gives its units back. Others may have

@@ -114,14 +114,16 @@ impl Recovery {
             return Ok(Recovering::Done);
         };
         let (snapshot, failed) = self.sales.snapshot(&sale).await?;
-        for results in failed.chunks(BATCH_MAX) {
-            stock.put_results(results).await?;
-        }
         match stock.open(&key, &snapshot).await? {
             OpenOutcome::Opened | OpenOutcome::AlreadyOpen => {}
             OpenOutcome::Occupied(_) | OpenOutcome::TooEarly => return Ok(Recovering::Waiting),
             // Somebody else has begun anew in the meantime.
             OpenOutcome::Stale(_) => return Ok(Recovering::Fenced),
+        }
+        // After the opening: a store that loses everything before it is not open then either, and
+        // all of this is done again.
+        for results in failed.chunks(BATCH_MAX) {
+            stock.put_results(results).await?;
         }
         repo.opened(&key).await?;
         self.forget(key.id);

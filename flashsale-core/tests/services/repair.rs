@@ -1,7 +1,7 @@
 use flashsale_core::domain::{HoldState, OrderStatus};
 use flashsale_core::ports::{Metric, StockStoreExt};
 use flashsale_core::services::{
-    AttemptOutcome, DeadLetters, RepairLimits, Repaired, ReplayOutcome,
+    AcceptAfter, AttemptOutcome, DeadLetters, Relay, RepairLimits, Repaired, ReplayOutcome,
 };
 
 use crate::shop::{FAIL_AFTER, FAIL_BEFORE, Shop, user};
@@ -113,6 +113,16 @@ async fn an_attempt_that_the_queue_does_not_take_is_released_where_that_is_wante
     shop.work().await;
     let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
     assert_eq!((totals.orders, totals.failed), (1, 1));
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_published_later_is_not_released() {
+    let (shop, sale) = Shop::selling(1).await;
+    let relay = Relay::new(shop.queue.clone(), shop.stock.clone());
+    let service = shop.service().releasing(shop.orders.clone());
+    let service = service.accepting(AcceptAfter::Reserved, relay);
+    let answer = service.attempt(&user("ann"), sale.id).await.unwrap();
+    assert!(matches!(answer, AttemptOutcome::Accepted(_)), "{answer:?}");
 }
 
 #[tokio::test]

@@ -300,8 +300,8 @@ async fn read_results(world: &Arc<World>) -> Held {
             };
             let expected = world.books().outcome(shown, &user);
             // The result of a failure can be lost for good, with the copy of a store that is given
-            // up or between being written anew and the rebuild; its user can try again.
-            let forgotten = world.weather.losses.any()
+            // up; its user can try again.
+            let forgotten = world.weather.losses.splits
                 && (status, expected) == (OrderStatus::Pending, OrderStatus::Failed);
             if status != expected && !forgotten {
                 let how = format!("{user} in sale {shown}: {status:?}, but it is {expected:?}");
