@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{Epoch, OpenOutcome, Sale, SaleId, SaleRef, Timestamp};
+use crate::domain::{Epoch, OpenOutcome, Sale, SaleId, SaleRef, SaleResult, Timestamp};
 use crate::error::PortError;
 use crate::ports::{AttemptQueue, BATCH_MAX, Metric, QueueMark, Recorder};
 
@@ -114,22 +114,28 @@ impl Recovery {
             return Ok(Recovering::Done);
         };
         let (snapshot, failed) = self.sales.snapshot(&sale).await?;
+        // Before the opening and after it: a store that goes back to what it was at the opening has
+        // them then, and so has one that lost everything just before.
+        self.put_results(&failed).await?;
         match stock.open(&key, &snapshot).await? {
             OpenOutcome::Opened | OpenOutcome::AlreadyOpen => {}
             OpenOutcome::Occupied(_) | OpenOutcome::TooEarly => return Ok(Recovering::Waiting),
             // Somebody else has begun anew in the meantime.
             OpenOutcome::Stale(_) => return Ok(Recovering::Fenced),
         }
-        // After the opening: a store that loses everything before it is not open then either, and
-        // all of this is done again.
-        for results in failed.chunks(BATCH_MAX) {
-            stock.put_results(results).await?;
-        }
+        self.put_results(&failed).await?;
         repo.opened(&key).await?;
         self.forget(key.id);
         self.recorder.count(Metric::Recovered, 1);
         catalogue.refresh().await?;
         Ok(Recovering::Done)
+    }
+
+    async fn put_results(&self, results: &[SaleResult]) -> Result<(), PortError> {
+        for results in results.chunks(BATCH_MAX) {
+            self.sales.stock.put_results(results).await?;
+        }
+        Ok(())
     }
 
     /// Where the queue ended after the sale was fenced; asked at the second step only.

@@ -299,9 +299,10 @@ async fn read_results(world: &Arc<World>) -> Held {
                 return broken("results can be read", format!("{user} gets no answer"));
             };
             let expected = world.books().outcome(shown, &user);
-            // The result of a failure can be lost for good, with the copy of a store that is given
-            // up; its user can try again.
-            let forgotten = world.weather.losses.splits
+            // The result of an attempt that failed without units of its own changes no counter, so
+            // a store that goes back to just before it shows no trace of the loss: it can be lost
+            // for good. Its user can try again.
+            let forgotten = world.weather.losses.any()
                 && (status, expected) == (OrderStatus::Pending, OrderStatus::Failed);
             if status != expected && !forgotten {
                 let how = format!("{user} in sale {shown}: {status:?}, but it is {expected:?}");
