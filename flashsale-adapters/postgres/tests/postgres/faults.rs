@@ -49,9 +49,15 @@ async fn a_sale_that_another_session_holds_is_unavailable_and_works_afterwards()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadlock_with_somebody_else_is_unavailable_and_works_afterwards() {
     let (url, _) = shop::fresh().await;
+    // The server looks for deadlocks once per wait, and has to find this one complete by then.
+    shop::psql(
+        &url,
+        "DO $$ BEGIN EXECUTE format(
+            'ALTER DATABASE %I SET deadlock_timeout = ''5s''', current_database()); END $$",
+    );
     let config = PostgresConfig {
-        lock_timeout_ms: 10_000,
-        statement_timeout_ms: 15_000,
+        lock_timeout_ms: 20_000,
+        statement_timeout_ms: 25_000,
         ..PostgresConfig::new(url.as_str())
     };
     let database = PostgresDatabase::new(config).unwrap();
