@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::PortError;
-use flashsale_core::domain::{Epoch, Phase, ProductId, Sale, SaleId, Timestamp};
+use flashsale_core::domain::{Epoch, Levels, Phase, ProductId, Sale, SaleId, Timestamp};
 use flashsale_core::ports::{AttemptQueue, AttemptReader, BATCH_MAX, Clock, Leadership, Revision};
 use flashsale_core::services::{
     Account, AuditTrail, Auditor, Catalogue, Readiness, Recovering, Recovery, Relay, Repair,
@@ -378,8 +378,18 @@ pub(super) struct Watch {
     leadership: Arc<dyn Leadership>,
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
-    /// What was found at the last look.
-    before: HashMap<SaleId, Account>,
+    /// What was seen of each sale at the last look.
+    seen: HashMap<SaleId, Seen>,
+}
+
+/// A stock at a moment, and how far it has been looked into.
+#[derive(Debug)]
+struct Seen {
+    levels: Levels,
+    /// It has been compared with the orders and was right.
+    exact: bool,
+    /// It has been compared with the orders and differed like this.
+    differed: Option<Account>,
 }
 
 impl Watch {
@@ -394,28 +404,45 @@ impl Watch {
             leadership: Arc::clone(&engine.leadership),
             catalogue: Arc::clone(&engine.catalogue),
             clock: Arc::clone(&engine.repair.clock),
-            before: HashMap::new(),
+            seen: HashMap::new(),
         }
     }
 
+    /// Counting orders is work for the database, so it is done only for a stock that has not moved
+    /// since the last look, and once if it is right.
     async fn watch(&mut self, sale: &Sale) -> Result<(), PortError> {
         if sale.is_recovering() || !self.leadership.leads(sale.id).await? {
             return Ok(());
         }
-        let Some(mut account) = self.auditor.account(sale.id).await? else {
+        let levels = self.auditor.stock.levels(&sale.key()).await?;
+        let Some(levels) = levels.filter(|levels| levels.undecided == 0) else {
+            self.seen.remove(&sale.id);
             return Ok(());
         };
-        account.queued = None;
-        let rests = account.levels.is_some_and(|levels| levels.undecided == 0);
-        let differs = rests && account.verdict() == Verdict::Drift;
-        let before = self.before.insert(sale.id, account.clone());
-        if differs && before.as_ref() == Some(&account) {
-            tracing::warn!(
-                sale.id = sale.id.get(),
-                "the stock differs from the orders; rebuilding it"
-            );
-            self.recovery.step(&account.sale).await?;
+        let before = self.seen.remove(&sale.id);
+        let before = before.filter(|seen| seen.levels == levels);
+        let (mut exact, mut differed) = (false, None);
+        if let Some(before) = before {
+            exact = before.exact;
+            if !exact && let Some(mut account) = self.auditor.account(sale.id).await? {
+                account.queued = None;
+                exact = account.verdict() == Verdict::Exact;
+                if before.differed.as_ref() == Some(&account) {
+                    tracing::warn!(
+                        sale.id = sale.id.get(),
+                        "the stock differs from the orders; rebuilding it"
+                    );
+                    self.recovery.step(&account.sale).await?;
+                }
+                differed = (account.verdict() == Verdict::Drift).then_some(account);
+            }
         }
+        let seen = Seen {
+            levels,
+            exact,
+            differed,
+        };
+        self.seen.insert(sale.id, seen);
         Ok(())
     }
 }
@@ -435,7 +462,7 @@ impl Chore for Watch {
         sales.retain(|sale| {
             sale.window.start <= now && now < sale.window.end && sale.phase != Phase::Scheduled
         });
-        self.before
+        self.seen
             .retain(|id, _| sales.iter().any(|sale| sale.id == *id));
         let mut first_fault = None;
         for sale in sales {
