@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
--- acknowledge: notes that the attempt queue has these attempts. Others are passed over.
+-- acknowledge: notes that the attempt queue has these attempts. Others are passed over. From then
+-- on the outbox has them 2^52 higher.
 --
 -- KEYS    1 sale, 2 users, 3 outbox
 -- ARGV    1 sale id, 2 the caller's epoch, 3 the highest seq that he has seen of it, then per
 --         attempt: user, attempt (1,024 attempts at most)
 -- RETURNS how many attempts that was news of
--- COST    Two HMGETs per call, then one HSET and one XDEL. Nothing grows.
+-- COST    Two HMGETs per call, then one HSET and one ZADD. Nothing grows.
 
 local m = redis.call('HMGET', KEYS[1], 'sid', 'ep', 'seq')
 if m[1] ~= ARGV[1] then return 0 end
@@ -17,7 +18,7 @@ local users = {}
 for i = 1, count do users[i] = ARGV[2 * i + 2] end
 local held = redis.call('HMGET', KEYS[2], unpack(users))
 
-local done, hset, xdel = {}, {}, {}
+local done, hset, zadd = {}, {}, {}
 for i = 1, count do
   local user, hold = users[i], held[i]
   if hold and not done[user] and string.sub(hold, 1, 2) == 'R|' then
@@ -26,12 +27,13 @@ for i = 1, count do
       done[user] = true
       hset[#hset + 1] = user
       hset[#hset + 1] = 'L' .. string.sub(hold, 2)
-      xdel[#xdel + 1] = seq .. '-0'
+      zadd[#zadd + 1] = string.format('%.0f', tonumber(seq) + 4503599627370496)
+      zadd[#zadd + 1] = user
     end
   end
 end
-if #xdel > 0 then
+if #zadd > 0 then
   redis.call('HSET', KEYS[2], unpack(hset))
-  redis.call('XDEL', KEYS[3], unpack(xdel))
+  redis.call('ZADD', KEYS[3], 'XX', unpack(zadd))
 end
-return #xdel
+return #zadd / 2

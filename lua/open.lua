@@ -2,7 +2,7 @@
 -- open: makes a snapshot the stock of a sale, in one step. Its buyers were put aside by load; the
 -- old stock is in use until this moment.
 --
--- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 undecided, 6 loading
+-- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 loading
 -- ARGV    1 sale id, 2 epoch, 3 now in ms ('' = the clock of this server), 4 'ask' or 'open',
 --         5 units remaining, 6 units sold, 7 number of buyers put aside, 8 state, 9 start ms,
 --         10 end ms, 11 version, 12 how many ms before its start it may be opened at most
@@ -12,7 +12,7 @@
 --         background.
 
 local function answer(...)
-  if ARGV[4] == 'open' then redis.call('UNLINK', KEYS[6]) end
+  if ARGV[4] == 'open' then redis.call('UNLINK', KEYS[5]) end
   return {...}
 end
 
@@ -34,17 +34,17 @@ else
   if now < tonumber(ARGV[9]) - tonumber(ARGV[12]) then return answer('EARLY') end
   if m[1] then
     local over = m[2] == 'X' or math.max(now, tonumber(m[7])) >= tonumber(m[6])
-    if not over or redis.call('ZCARD', KEYS[5]) > 0 then return answer('OCCUPIED', m[1]) end
+    if not over or redis.call('ZCARD', KEYS[4]) > 0 then return answer('OCCUPIED', m[1]) end
   end
 end
 if ARGV[4] ~= 'open' then return {'OPENED'} end
 
 local buyers = tonumber(ARGV[7])
-if buyers > 0 and redis.call('HLEN', KEYS[6]) ~= buyers then return answer('INCOMPLETE') end
-redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+if buyers > 0 and redis.call('HLEN', KEYS[5]) ~= buyers then return answer('INCOMPLETE') end
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4])
 if buyers > 0 then
-  redis.call('PERSIST', KEYS[6])
-  redis.call('RENAME', KEYS[6], KEYS[3])
+  redis.call('PERSIST', KEYS[5])
+  redis.call('RENAME', KEYS[5], KEYS[3])
 end
 redis.call('SET', KEYS[1], ARGV[5])
 redis.call('HSET', KEYS[2], 'sid', ARGV[1], 'st', ARGV[8], 'ep', ARGV[2], 'oep', ARGV[2],

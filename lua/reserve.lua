@@ -1,7 +1,7 @@
 #!lua
 -- reserve: takes units for users who hold none; the whole batch is one atomic step.
 --
--- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 undecided
+-- KEYS    1 stock, 2 sale, 3 users, 4 outbox
 -- ARGV    1 sale id, 2 the caller's epoch, 3 the highest seq that he has seen of it, 4 now in ms
 --         ('' = the clock of this server), then per wish: user, attempt, quantity. At most 1,024
 --         wishes: what unpack puts on Lua's stack has to stay below 8,000.
@@ -11,8 +11,8 @@
 --         answers has one letter per wish: R reserved (their seqs count up to seq, in order),
 --         H held (the hold follows, in order), S sold out, P paused, F recovering, E too early,
 --         D over.
--- COST    Three reads per call and one HMGET of n users. Only if somebody gets units: five writes
---         per call and one XADD per winner. A refused user leaves nothing behind.
+-- COST    Three reads per call and one HMGET of n users. Only if somebody gets units: four writes
+--         per call. A refused user leaves nothing behind.
 
 local m = redis.call('HMGET', KEYS[2], 'sid', 'st', 'ep', 'seq', 'rsv', 't0', 't1', 'clk', 'heal')
 if m[1] ~= ARGV[1] then return {'NOT_LOADED'} end
@@ -79,8 +79,6 @@ for i = 1, count do
       hset[#hset + 1] = hold
       zadd[#zadd + 1] = s
       zadd[#zadd + 1] = user
-      redis.call('XADD', KEYS[4], s .. '-0',
-        'a', attempt, 'u', user, 'q', text, 'e', ARGV[2], 's', s, 't', ms)
     end
   end
 end
@@ -90,7 +88,7 @@ if taken > 0 then
   redis.call('HSET', KEYS[2], 'seq', string.format('%.0f', seq),
     'rsv', string.format('%.0f', tonumber(m[5]) + taken), 'clk', ms)
   redis.call('HSET', KEYS[3], unpack(hset))
-  redis.call('ZADD', KEYS[5], unpack(zadd))
+  redis.call('ZADD', KEYS[4], unpack(zadd))
 end
 -- Whoever comes to hold units changes seq, or was healed.
 return {'OK', table.concat(answers), seq, seq + tonumber(m[9]), available, ms, m[6], m[7],

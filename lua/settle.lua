@@ -2,7 +2,7 @@
 -- settle: mirrors decisions of the order repository. Repeating one changes nothing. It may run
 -- when memory is full, because it is what brings units back.
 --
--- KEYS    1 stock, 2 sale, 3 users, 4 outbox, 5 undecided
+-- KEYS    1 stock, 2 sale, 3 users, 4 outbox
 -- ARGV    1 sale id, 2 the caller's epoch, 3 the highest seq that he has seen of it, then per
 --         settlement (1,024 at most): user, attempt, quantity, ms when its units were taken,
 --         decision, reference. The decision is one of
@@ -11,8 +11,8 @@
 -- RETURNS {'NOT_LOADED'} | {'OK', answers}
 --         with one letter per settlement: C confirmed, R released, V voided, M merged, A adopted,
 --         H healed, X drift, U unchanged
--- COST    Three reads per call and one HMGET of n users; then at most one HSET, HDEL, ZREM and
---         XDEL for all of them, and two writes of counters.
+-- COST    Three reads per call and one HMGET of n users; then at most one HSET, HDEL and ZREM for
+--         all of them, and two writes of counters.
 
 local m = redis.call('HMGET', KEYS[2], 'sid', 'oep', 'seq', 'rsv', 'sold', 'heal', 'ep')
 if m[1] ~= ARGV[1] then return {'NOT_LOADED'} end
@@ -33,16 +33,16 @@ local found = redis.call('HMGET', KEYS[3], unpack(users))
 local holds, order = {}, {}
 for i = 1, count do holds[users[i]] = found[i] end
 
-local answers, changed, zrem, xdel = {}, {}, {}, {}
+local answers, changed, zrem = {}, {}, {}
 local function change(user, hold)
   if changed[user] == nil then order[#order + 1] = user end
   changed[user] = true
   holds[user] = hold
 end
--- The hold is decided: it is neither in the outbox nor among the undecided any more.
-local function decided(user, state, s)
-  zrem[#zrem + 1] = user
-  if state == 'R' then xdel[#xdel + 1] = s .. '-0' end
+
+local function undecided(hold)
+  local state = string.byte(hold)
+  return state == 82 or state == 76 -- R or L
 end
 
 for i = 1, count do
@@ -66,6 +66,15 @@ for i = 1, count do
           .. '|' .. reference)
       end
     end
+  elseif decision == 'C' and undecided(hold)
+    and string.sub(hold, 2, 4 + #attempt + #quantity) == '|' .. attempt .. '|' .. quantity .. '|'
+  then
+    -- What nearly all of them are: the hold is bought as it is.
+    answer = 'C'
+    reserved = reserved - units
+    sold = sold + units
+    zrem[#zrem + 1] = user
+    change(user, 'C' .. string.sub(hold, 2) .. '|' .. reference)
   else
     local state, holder, kept, epoch, s, ms =
       string.match(hold, '^([RL])|([^|]+)|(%d+)|(%d+)|(%d+)|(%-?%d+)$')
@@ -82,7 +91,7 @@ for i = 1, count do
       reserved = reserved - was
       sold = sold + is
       available = math.max(0, available + was - is)
-      decided(user, state, s)
+      zrem[#zrem + 1] = user
       change(user, 'C|' .. by .. '|' .. amount .. '|' .. epoch .. '|' .. s .. '|' .. ms
         .. '|' .. bought)
     elseif state and same then
@@ -94,7 +103,7 @@ for i = 1, count do
         available = available + tonumber(kept)
         seq = seq + 1
       end
-      decided(user, state, s)
+      zrem[#zrem + 1] = user
       change(user, false)
     end
   end
@@ -115,8 +124,7 @@ if #order > 0 then
   end
   if #hset > 0 then redis.call('HSET', KEYS[3], unpack(hset)) end
   if #hdel > 0 then redis.call('HDEL', KEYS[3], unpack(hdel)) end
-  if #zrem > 0 then redis.call('ZREM', KEYS[5], unpack(zrem)) end
-  if #xdel > 0 then redis.call('XDEL', KEYS[4], unpack(xdel)) end
+  if #zrem > 0 then redis.call('ZREM', KEYS[4], unpack(zrem)) end
   if available ~= before then
     redis.call('INCRBY', KEYS[1], string.format('%.0f', available - before))
   end

@@ -13,10 +13,9 @@ pub(crate) struct StockKeys {
     pub(crate) sale: String,
     /// Who holds units.
     pub(crate) users: String,
-    /// Attempts that the queue does not have.
+    /// Users whose attempt is not decided, by seq, and those whose attempt the queue has behind the
+    /// others.
     pub(crate) outbox: String,
-    /// Users whose attempt is not decided, by seq.
-    pub(crate) undecided: String,
     /// Where they are.
     pub(crate) slot: u16,
     loading: String,
@@ -30,7 +29,6 @@ impl StockKeys {
             sale: key("sale"),
             users: key("users"),
             outbox: key("outbox"),
-            undecided: key("undecided"),
             slot: slot(product.to_string().as_bytes()),
             loading: key("loading"),
         }
@@ -82,13 +80,7 @@ mod tests {
     fn keys_are_the_documented_ones_in_one_slot() {
         let keys = StockKeys::new("flashsale", ProductId::new(42).unwrap());
         assert_eq!(keys.stock, "flashsale:stock:{42}");
-        let all = [
-            &keys.stock,
-            &keys.sale,
-            &keys.users,
-            &keys.outbox,
-            &keys.undecided,
-        ];
+        let all = [&keys.stock, &keys.sale, &keys.users, &keys.outbox];
         assert!(all.iter().all(|key| slot_of(key) == keys.slot));
         assert_eq!(slot_of(&keys.loading(uuid::Uuid::nil())), keys.slot);
         // What `CLUSTER KEYSLOT 'flashsale:stock:{42}'` says.

@@ -160,32 +160,8 @@ pub(crate) fn result(text: &str, product: ProductId, user: &UserId) -> Read<Sale
     read.ok_or_else(|| damaged("a result", text))
 }
 
-/// Attempts from `user, attempt, quantity, epoch, seq, ms, user, ...`.
-pub(crate) fn unlogged(sale: &SaleRef, answer: Value) -> Read<Vec<Attempt>> {
-    let fields = texts(answer)?;
-    let attempts = fields.chunks(6).map(|fields| {
-        let read = (|| {
-            let [user, attempt, quantity, epoch, seq, ms] = fields else {
-                return None;
-            };
-            Some(Attempt {
-                id: parse(attempt)?,
-                sale: sale.id,
-                product: sale.product,
-                user: UserId::new(user).ok()?,
-                quantity: Quantity::new(parse(quantity)?)?,
-                epoch: Epoch::new(parse(epoch)?),
-                seq: parse(seq)?,
-                reserved_at: Timestamp::from_millis(parse(ms)?),
-            })
-        })();
-        read.ok_or_else(|| damaged("an attempt of the outbox", &fields.join(" ")))
-    });
-    attempts.collect()
-}
-
 /// Attempts from `user, hold, user, hold, ...`.
-pub(crate) fn overdue(sale: &SaleRef, answer: Value) -> Read<Vec<Attempt>> {
+pub(crate) fn attempts(sale: &SaleRef, answer: Value) -> Read<Vec<Attempt>> {
     let fields = texts(answer)?;
     let attempts = fields.chunks(2).map(|pair| {
         let [user, text] = pair else {
@@ -203,10 +179,11 @@ pub(crate) fn levels(answer: Value) -> Read<Option<Levels>> {
         return Ok(None);
     }
     let fields = list(answer)?;
-    let oldest = match fields.get(10) {
-        None | Some(Value::Nil) => None,
-        Some(oldest) => Some(hold(text(oldest)?)?.reserved_at),
-    };
+    let mut oldest = None;
+    for kept in fields.iter().skip(10).filter(|kept| **kept != Value::Nil) {
+        let at = hold(text(kept)?)?.reserved_at;
+        oldest = Some(oldest.map_or(at, |other: Timestamp| other.min(at)));
+    }
     let number = |at: usize| fields.get(at).and_then(count);
     let read = (|| {
         Some(Levels {

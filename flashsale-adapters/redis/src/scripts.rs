@@ -25,8 +25,7 @@ scripts! {
     LOAD = "load.lua";
     OPEN = "open.lua";
     HOLDS = "holds.lua";
-    UNLOGGED = "unlogged.lua";
-    OVERDUE = "overdue.lua";
+    UNDECIDED = "undecided.lua";
     APPLY = "apply.lua";
     FENCE = "fence.lua";
     LEVELS = "levels.lua";

@@ -27,6 +27,7 @@ use crate::lane::{Lane, Room};
 use crate::link::{Away, Request};
 use crate::nodes::Nodes;
 use crate::sale_state::{SaleState, SaleStates};
+use repairing::Wanted;
 
 /// A [`StockStore`] in Redis or Redis Cluster, shared by all processes that use the same one.
 ///
@@ -195,8 +196,8 @@ impl StockStore for RedisStockStore {
         before: Timestamp,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let unlogged = self.core.unlogged(sale, before, max).await;
-        unlogged.map_err(|fault| fault.of("unlogged"))
+        let unlogged = self.core.undecided(sale, Wanted::Unlogged, before, max);
+        unlogged.await.map_err(|fault| fault.of("unlogged"))
     }
 
     async fn overdue(
@@ -205,8 +206,8 @@ impl StockStore for RedisStockStore {
         before: Timestamp,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let overdue = self.core.overdue(sale, before, max).await;
-        overdue.map_err(|fault| fault.of("overdue"))
+        let overdue = self.core.undecided(sale, Wanted::All, before, max);
+        overdue.await.map_err(|fault| fault.of("overdue"))
     }
 
     async fn apply(&self, sale: &SaleRef, event: &StockEvent) -> Result<ApplyOutcome, PortError> {

@@ -141,12 +141,19 @@ impl Worker {
                 });
             }
         }
-        step.unsettled = self.tell(untold).await.err().or(step.unsettled);
+        // What cannot be told is kept, so nothing waits for it to be marked as done.
+        let (told, done) = both(self.tell(untold), self.done(&step, reader)).await;
+        done?;
+        step.unsettled = told.err().or(step.unsettled);
+        Ok(step)
+    }
+
+    /// Keeps what could not be decided, and marks all that was read as done.
+    async fn done(&self, step: &Step, reader: &mut dyn AttemptReader) -> Result<(), PortError> {
         for items in step.undecodable.chunks(BATCH_MAX) {
             self.ports.dead_letters.keep(items).await?;
         }
-        reader.commit().await?;
-        Ok(step)
+        reader.commit().await
     }
 
     /// Tells the stock store and the buyers. What cannot be told now is kept for the next steps.

@@ -120,13 +120,7 @@ impl Core {
 /// A call of a script that takes all keys of the product and the sale.
 fn about(state: &SaleState, script: &'static Script) -> Request {
     let SaleState { sale, keys, .. } = state;
-    let keys_in_order = [
-        keys.stock.as_str(),
-        &keys.sale,
-        &keys.users,
-        &keys.outbox,
-        &keys.undecided,
-    ];
+    let keys_in_order = [keys.stock.as_str(), &keys.sale, &keys.users, &keys.outbox];
     let mut request = Request::script(keys.slot, script, &keys_in_order, 3);
     request.command.arg(sale.id.get());
     request

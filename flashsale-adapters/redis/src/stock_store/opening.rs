@@ -99,18 +99,10 @@ impl<'a> Opening<'a> {
             sale,
             users,
             outbox,
-            undecided,
             slot,
             ..
         } = &self.keys;
-        let keys = [
-            stock.as_str(),
-            sale,
-            users,
-            outbox,
-            undecided,
-            &self.loading,
-        ];
+        let keys = [stock.as_str(), sale, users, outbox, &self.loading];
         let mut request = Request::script(*slot, &scripts::OPEN, &keys, 12);
         let StockSnapshot {
             window,

@@ -108,13 +108,7 @@ impl Reserving {
         let SaleState {
             sale, keys, seen, ..
         } = &*self.state;
-        let keys_in_order = [
-            keys.stock.as_str(),
-            &keys.sale,
-            &keys.users,
-            &keys.outbox,
-            &keys.undecided,
-        ];
+        let keys_in_order = [keys.stock.as_str(), &keys.sale, &keys.users, &keys.outbox];
         let size = 4 + 3 * wishes.len();
         let mut request = Request::script(keys.slot, &scripts::RESERVE, &keys_in_order, size);
         let command = &mut request.command;

@@ -52,13 +52,7 @@ impl Core {
         let SaleState {
             sale, keys, seen, ..
         } = state;
-        let keys_in_order = [
-            keys.stock.as_str(),
-            &keys.sale,
-            &keys.users,
-            &keys.outbox,
-            &keys.undecided,
-        ];
+        let keys_in_order = [keys.stock.as_str(), &keys.sale, &keys.users, &keys.outbox];
         let size = 3 + 6 * settlements.len();
         let mut request = Request::script(keys.slot, &scripts::SETTLE, &keys_in_order, size);
         let command = request.command.arg(sale.id.get());
