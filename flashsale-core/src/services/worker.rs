@@ -65,8 +65,10 @@ struct Decided {
 }
 
 impl Worker {
-    /// The most attempts it takes on at once.
+    /// The most attempts it asks the queue for at once.
     pub const BATCH: usize = BATCH_MAX;
+    /// How many such batches one step takes on at most, while more are waiting.
+    const BATCHES: usize = 4;
     /// The most it decides in one transaction. While one such batch is told to the stock store, the
     /// next is being decided.
     pub const DECIDED_AT_ONCE: usize = 256;
@@ -86,8 +88,9 @@ impl Worker {
     /// the buyers, and marks them as done, in this order.
     ///
     /// # Errors
-    /// If the queue, the order repository or that of dead letters fails. Nothing is marked as done then: rewind the
-    /// reader or drop it, and the same attempts come again; deciding them twice is harmless.
+    /// If the queue, the order repository or that of dead letters fails. Nothing is marked as done
+    /// then: rewind the reader or drop it, and the same attempts come again; deciding them twice is
+    /// harmless.
     pub async fn step(
         &self,
         reader: &mut dyn AttemptReader,
@@ -97,11 +100,35 @@ impl Worker {
             unsettled: self.tell_again().await.err(),
             ..Step::default()
         };
-        let mut batches: Vec<(SaleRef, Vec<Attempt>)> = Vec::new();
-        let deliveries = reader.poll(Self::BATCH, wait_ms).await?;
-        if deliveries.is_empty() {
+        let (mut untold, mut nothing) = (None, true);
+        for wait_ms in [wait_ms].into_iter().chain([0; Self::BATCHES - 1]) {
+            let deliveries = reader.poll(Self::BATCH, wait_ms).await?;
+            let more = deliveries.len() == Self::BATCH;
+            nothing &= deliveries.is_empty();
+            let batches = self.sorted(deliveries, &mut step);
+            for (sale, attempts) in &batches {
+                untold = self.decide(sale, attempts, untold, &mut step).await?;
+            }
+            if !more {
+                break;
+            }
+        }
+        if nothing {
             return Ok(step);
         }
+        step.unsettled = self.tell(untold).await.err().or(step.unsettled);
+        for items in step.undecodable.chunks(BATCH_MAX) {
+            self.ports.dead_letters.keep(items).await?;
+        }
+        // After the telling: if this process dies before, the next one tells.
+        reader.commit().await?;
+        Ok(step)
+    }
+
+    /// The attempts by their sales. What is none is put aside.
+    fn sorted(&self, deliveries: Vec<Delivery>, step: &mut Step) -> Vec<(SaleRef, Vec<Attempt>)> {
+        let mut batches: Vec<(SaleRef, Vec<Attempt>)> = Vec::new();
+        let mut unreadable = 0;
         for delivery in deliveries {
             match delivery {
                 Delivery::Attempt(attempt) => {
@@ -110,50 +137,48 @@ impl Worker {
                         None => batches.push((self.sale_of(&attempt), vec![attempt])),
                     }
                 }
-                Delivery::Undecodable(item) => step.undecodable.push(item),
+                Delivery::Undecodable(item) => {
+                    unreadable += 1;
+                    step.undecodable.push(item);
+                }
             }
         }
-        let unreadable = step.undecodable.len() as u64;
         self.ports.recorder.count(Metric::Undecodable, unreadable);
-
-        let mut untold: Option<Decided> = None;
-        for (sale, attempts) in &batches {
-            for attempts in attempts.chunks(Self::DECIDED_AT_ONCE) {
-                let deciding = self.ports.orders.commit(sale, attempts);
-                let (decisions, told) = both(deciding, self.tell(untold.take())).await;
-                step.unsettled = told.err().or(step.unsettled);
-                let decisions = match decisions {
-                    Ok(decisions) => decisions,
-                    // For example of a sale that the database does not have: no retry helps, and
-                    // nobody else's attempts may wait for it.
-                    Err(fault) if fault.kind() == ErrorKind::Invalid => {
-                        let refused = attempts.iter().map(|attempt| refused(attempt, &fault));
-                        step.undecodable.extend(refused);
-                        continue;
-                    }
-                    Err(fault) => return Err(fault),
-                };
-                step.decided += decisions.len();
-                untold = Some(Decided {
-                    sale: *sale,
-                    attempts: attempts.to_vec(),
-                    decisions,
-                });
-            }
-        }
-        // What cannot be told is kept, so nothing waits for it to be marked as done.
-        let (told, done) = both(self.tell(untold), self.done(&step, reader)).await;
-        done?;
-        step.unsettled = told.err().or(step.unsettled);
-        Ok(step)
+        batches
     }
 
-    /// Keeps what could not be decided, and marks all that was read as done.
-    async fn done(&self, step: &Step, reader: &mut dyn AttemptReader) -> Result<(), PortError> {
-        for items in step.undecodable.chunks(BATCH_MAX) {
-            self.ports.dead_letters.keep(items).await?;
+    /// Has attempts of a sale decided. While a part of them is being decided, the one before is
+    /// told, beginning with `untold`; gives the last one.
+    async fn decide(
+        &self,
+        sale: &SaleRef,
+        attempts: &[Attempt],
+        mut untold: Option<Decided>,
+        step: &mut Step,
+    ) -> Result<Option<Decided>, PortError> {
+        for attempts in attempts.chunks(Self::DECIDED_AT_ONCE) {
+            let deciding = self.ports.orders.commit(sale, attempts);
+            let (decisions, told) = both(deciding, self.tell(untold.take())).await;
+            step.unsettled = told.err().or(step.unsettled.take());
+            let decisions = match decisions {
+                Ok(decisions) => decisions,
+                // For example of a sale that the database does not have: no retry helps, and
+                // nobody else's attempts may wait for it.
+                Err(fault) if fault.kind() == ErrorKind::Invalid => {
+                    let refused = attempts.iter().map(|attempt| refused(attempt, &fault));
+                    step.undecodable.extend(refused);
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
+            step.decided += decisions.len();
+            untold = Some(Decided {
+                sale: *sale,
+                attempts: attempts.to_vec(),
+                decisions,
+            });
         }
-        reader.commit().await
+        Ok(untold)
     }
 
     /// Tells the stock store and the buyers. What cannot be told now is kept for the next steps.
