@@ -11,7 +11,7 @@ use crate::stack::Stack;
 pub(crate) struct Books {
     /// The decisions of each user.
     pub(crate) orders: HashMap<String, Vec<Row>>,
-    /// All units that were ever put into the sale.
+    /// All units that were put into the sale and not taken out again.
     pub(crate) stock: u64,
     /// Units that are not sold, by the orders.
     pub(crate) remaining: u64,
@@ -86,7 +86,8 @@ fn of_postgres(stack: &Stack, sale: i64) -> Figures {
         row(user, attempt, reason, ms)
     });
     let stock = stack.psql(&format!(
-        "SELECT initial_stock + added_stock, remaining_stock FROM flash_sales WHERE id = {sale}"
+        "SELECT initial_stock + added_stock - withdrawn_stock, remaining_stock
+         FROM flash_sales WHERE id = {sale}"
     ));
     let (stock, remaining) = stock.trim().split_once('|').unwrap();
     (
@@ -114,7 +115,8 @@ fn of_sqlite(stack: &Stack, sale: i64) -> Figures {
         Ok(row(&user, &attempt.to_string(), reason, ms))
     });
     let rows = rows.unwrap().map(Result::unwrap).collect();
-    let stock = "SELECT initial_stock + added_stock, remaining_stock FROM sales WHERE id = ?1";
+    let stock = "SELECT initial_stock + added_stock - withdrawn_stock, remaining_stock
+        FROM sales WHERE id = ?1";
     let (stock, remaining) = file
         .query_row(stock, [sale], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();

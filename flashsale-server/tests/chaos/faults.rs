@@ -100,6 +100,7 @@ impl fmt::Display for Fault {
 /// Does one fault, and returns when the target is there again.
 pub(crate) fn inflict(stack: &Stack, target: Target, kind: Kind, length: Duration) -> Fault {
     let began = now();
+    stack.harm(true);
     match kind {
         Kind::Kill => kill(stack, target, length),
         Kind::Freeze => {
@@ -120,6 +121,7 @@ pub(crate) fn inflict(stack: &Stack, target: Target, kind: Kind, length: Duratio
         Kind::Flush => flush(stack),
         Kind::Rollback => roll_back(stack, length),
     }
+    stack.harm(false);
     Fault {
         target,
         kind,

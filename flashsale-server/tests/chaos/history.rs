@@ -61,6 +61,8 @@ pub(crate) enum Told {
     SoldOut,
     /// 409 SALE_PAUSED.
     Paused,
+    /// 409 SALE_ENDED.
+    Ended,
     /// 503.
     Unavailable,
     /// 404 SALE_NOT_FOUND: the process does not know the sale yet.

@@ -4,6 +4,7 @@ use crate::faults::{Fault, Kind, Target};
 use crate::history::{Ask, Event, Moment, Told};
 use crate::options::Engine;
 use crate::sale::Played;
+use crate::shop::Moved;
 use crate::user::User;
 
 /// Something that must never happen.
@@ -42,6 +43,7 @@ pub(crate) fn judge(engine: Engine, played: &Played) -> Vec<Violation> {
         budgets(engine, user, &played.faults, &mut complain);
     }
     sold_out(engine, played, &mut found);
+    sightings(played, &mut found);
     found
 }
 
@@ -70,16 +72,18 @@ fn books(played: &Played, found: &mut Vec<Violation>) {
         sold + remaining == stock,
         format!("units are lost: {stock} in all, {sold} sold, {remaining} remain"),
     );
-    let units = |confirmed: bool| {
-        let restocks = played.restocks.iter();
-        let some = restocks.filter(|restock| restock.confirmed || !confirmed);
-        played.initial + some.map(|restock| restock.units).sum::<u64>()
+    let (restocks, withdrawals) = (&played.deeds.restocks, &played.deeds.withdrawals);
+    let units = |moves: &[Moved], confirmed: bool| -> u64 {
+        let some = moves.iter().filter(|moved| moved.confirmed || !confirmed);
+        some.map(|moved| moved.units).sum()
     };
-    let (least, most) = (units(true), units(false));
+    let put_in = |confirmed| played.initial + units(restocks, confirmed);
+    let least = put_in(true).saturating_sub(units(withdrawals, false));
+    let most = put_in(false).saturating_sub(units(withdrawals, true));
     demand(
         "conservation",
         (least..=most).contains(&stock),
-        format!("{stock} units in all, but {least} to {most} were put in"),
+        format!("{stock} units in all, but {least} to {most} were put in and left"),
     );
     let available = &books.audit["store"]["available"];
     demand(
@@ -203,6 +207,11 @@ fn answers(user: &User, played: &Played, complain: &mut impl FnMut(&'static str,
                 format!("an answer that nobody expects: {answer}"),
             );
         }
+        let closing = played.deeds.closing;
+        if event.told == Told::Ended && closing.is_none_or(|closing| event.answered < closing) {
+            let what = "told that the sale is over before anybody ended it".to_owned();
+            complain("odd answer", what);
+        }
         let before = user.events[..place]
             .iter()
             .filter(|before| before.answered <= event.sent);
@@ -283,7 +292,8 @@ pub(crate) fn own_time(engine: Engine, event: &Event, faults: &[Fault]) -> Durat
 /// attempts than units can have taken any until then.
 fn sold_out(engine: Engine, played: &Played, found: &mut Vec<Violation>) {
     let mut units = vec![(played.began, played.initial)];
-    let confirmed = played.restocks.iter().filter(|restock| restock.confirmed);
+    let restocks = played.deeds.restocks.iter();
+    let confirmed = restocks.filter(|restock| restock.confirmed);
     units.extend(confirmed.map(|restock| (certain(restock.ended, &played.faults), restock.units)));
     let takers = takers(engine, played);
     for (index, user) in played.users.iter().enumerate() {
@@ -295,6 +305,10 @@ fn sold_out(engine: Engine, played: &Played, found: &mut Vec<Violation>) {
             let since = event.sent.saturating_sub(SOLD_OUT_MEMORY);
             let there = units.iter().filter(|(from, _)| *from <= since);
             let there: u64 = there.map(|(_, units)| units).sum();
+            let withdrawals = played.deeds.withdrawals.iter();
+            let gone = withdrawals.filter(|moved| moved.began <= event.answered);
+            let gone: u64 = gone.map(|moved| moved.units).sum();
+            let there = there.saturating_sub(gone);
             let taking = takers.iter().filter(|(from, until)| {
                 *from <= event.answered && until.is_none_or(|until| until >= since)
             });
@@ -311,6 +325,15 @@ fn sold_out(engine: Engine, played: &Played, found: &mut Vec<Violation>) {
                 break;
             }
         }
+    }
+}
+
+/// Whether each process showed what the shop has changed.
+fn sightings(played: &Played, found: &mut Vec<Violation>) {
+    let sightings = played.deeds.sightings.iter();
+    for sighting in sightings.filter(|sighting| sighting.is_missing(&played.faults)) {
+        let what = format!("a process does not show what the shop has changed: {sighting:?}");
+        found.push(whole("unseen", what));
     }
 }
 

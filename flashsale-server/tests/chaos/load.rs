@@ -125,7 +125,11 @@ impl Load {
     }
 
     async fn ask(&self, ask: Ask, token: &str) -> Event {
-        let choice = self.choose();
+        self.ask_at(self.choose(), ask, token).await
+    }
+
+    /// Asks the process at this place.
+    pub(crate) async fn ask_at(&self, choice: usize, ask: Ask, token: &str) -> Event {
         let (api, address) = self.apis[choice];
         let kept = self.connections[choice].lock().unwrap().pop();
         let sent = now();
@@ -262,6 +266,7 @@ fn told(ask: Ask, answer: &Answer) -> Told {
         },
         (Ask::Attempt, 409, "SOLD_OUT") => Told::SoldOut,
         (Ask::Attempt, 409, "SALE_PAUSED") => Told::Paused,
+        (Ask::Attempt, 409, "SALE_ENDED") => Told::Ended,
         (Ask::Attempt, 404, "SALE_NOT_FOUND") => Told::Unknown,
         (_, 503, "UNAVAILABLE") => Told::Unavailable,
         _ => Told::Odd(format!("{answer:?}")),

@@ -18,11 +18,13 @@ mod report;
 mod run;
 mod sale;
 mod shop;
+mod sighting;
 mod soak;
 mod stack;
 #[path = "../support/mod.rs"]
 mod support;
 mod user;
+mod watcher;
 
 use std::process::ExitCode;
 use std::time::Duration;

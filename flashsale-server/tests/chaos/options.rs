@@ -5,8 +5,8 @@ use clap::{Parser, ValueEnum};
 
 use crate::faults::{Class, Kind};
 
-/// Kills, freezes and cuts off the parts of a running shop at random, and judges what its users
-/// were told.
+/// Kills, freezes and cuts off the parts of a running shop at random while it changes its sales,
+/// and judges what its users were told, and how soon they see each change.
 ///
 /// Without options: a short run over both engines.
 #[derive(Clone, Debug, Parser)]
@@ -57,7 +57,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) flush: bool,
 
-    /// Steady load without faults; memory and open files have to stay as they are
+    /// Steady load and changes by the shop without faults; memory and open files have to stay as
+    /// they are
     #[arg(long, value_name = "MINUTES")]
     pub(crate) soak: Option<u64>,
 

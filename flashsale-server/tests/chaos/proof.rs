@@ -13,6 +13,8 @@ use crate::history::{Ask, Event, Moment, Told};
 use crate::judge::judge;
 use crate::options::Engine;
 use crate::sale::Played;
+use crate::shop::{Deeds, Moved};
+use crate::sighting::{Change, Sighting};
 use crate::user::User;
 
 /// Shows that the judge finds nothing in a good story and sees what is wrong in bad ones.
@@ -81,6 +83,77 @@ pub(crate) fn prove() {
         tell(story, 1, 20_000, 1, Told::SoldOut);
         freeze(story, 4_000, 19_000);
     });
+    prove_changes();
+}
+
+/// Shows the same of what the shop changes.
+fn prove_changes() {
+    // A unit that was taken out need not be there, and need not be sold.
+    expect(&[], |story| {
+        story.deeds.withdrawals.push(moved(1, 8_000));
+        story.books.stock = 1;
+        story.books.remaining = 0;
+        story.books.audit = json!({"store": {"available": 0}});
+        tell(story, 1, 20_000, 1, Told::SoldOut);
+    });
+    expect(&["conservation"], |story| {
+        story.deeds.withdrawals.push(moved(1, 8_000));
+    });
+    expect(&["sold out"], |story| {
+        // It was taken out after that.
+        story.deeds.withdrawals.push(moved(1, 30_000));
+        story.books.stock = 1;
+        story.books.remaining = 0;
+        story.books.audit = json!({"store": {"available": 0}});
+        tell(story, 1, 20_000, 1, Told::SoldOut);
+    });
+    expect(&["odd answer"], |story| {
+        tell(story, 1, 20_000, 1, Told::Ended)
+    });
+    expect(&["odd answer"], |story| {
+        story.deeds.closing = Some(at(21_000));
+        tell(story, 1, 20_000, 1, Told::Ended);
+    });
+    expect(&[], |story| {
+        story.deeds.closing = Some(at(20_000));
+        tell(story, 1, 20_000, 1, Told::Ended);
+    });
+    expect(&[], |story| see(story, Some(at(10_040))));
+    expect(&["unseen"], |story| see(story, None));
+    expect(&[], |story| {
+        see(story, None);
+        freeze(story, 12_000, 13_000);
+    });
+    expect(&["unseen"], |story| {
+        see(story, None);
+        freeze(story, 1_000, 2_000);
+    });
+    expect(&[], |story| {
+        see(story, None);
+        story.deeds.sightings[0].certain = false;
+    });
+}
+
+/// A pause is seen by the first process, and at this moment by the second.
+fn see(story: &mut Played, second: Option<Moment>) {
+    story.deeds.sightings.push(Sighting {
+        change: Change::Pause,
+        rush: true,
+        certain: true,
+        began: at(9_900),
+        confirmed: at(10_000),
+        seen: vec![Some(at(10_010)), second],
+        ended: at(20_000),
+    });
+}
+
+fn moved(units: u64, ended: u64) -> Moved {
+    Moved {
+        units,
+        began: at(ended - 100),
+        ended: at(ended),
+        confirmed: true,
+    }
 }
 
 /// Ann buys the only unit, Bob does not, and later one more is put in.
@@ -99,16 +172,14 @@ fn story() -> Played {
     let mut story = Played {
         sale: 1,
         initial: 1,
-        restocks: vec![crate::shop::Restock {
-            units: 1,
-            ended: at(5_000),
-            confirmed: true,
-        }],
+        deeds: Deeds {
+            restocks: vec![moved(1, 5_000)],
+            ..Deeds::default()
+        },
         users: ["ann", "bob"].map(user).into(),
         faults: Vec::new(),
         began: Duration::ZERO,
         late: Vec::new(),
-        commands: Vec::new(),
         books: Books {
             orders: HashMap::from([("ann".to_owned(), vec![row])]),
             stock: 2,

@@ -8,6 +8,7 @@ use crate::judge::{Violation, own_time};
 use crate::options::Engine;
 use crate::process::Role;
 use crate::sale::Played;
+use crate::sighting::{Change, Circumstances};
 use crate::stack::Stack;
 
 /// What happened in all sales of an engine.
@@ -28,6 +29,8 @@ pub(crate) struct Report {
     /// How long the shop's commands took, and how many were not confirmed.
     commands: Vec<Duration>,
     unconfirmed: usize,
+    /// From the confirmation of a change until each process showed it; nothing if one was given up.
+    sightings: BTreeMap<(Change, Circumstances), Vec<Option<Duration>>>,
     /// From a decision to the last answer that did not know it yet.
     unaware: Vec<Duration>,
     /// By target and kind, and whether another fault came in between.
@@ -59,6 +62,7 @@ impl Report {
             settled: Vec::new(),
             commands: Vec::new(),
             unconfirmed: 0,
+            sightings: BTreeMap::new(),
             unaware: Vec::new(),
             recoveries: BTreeMap::new(),
             unmeasured: 0,
@@ -81,7 +85,7 @@ impl Report {
         self.kills += killed.count();
         self.orders += played.books.sold();
         self.settled.push(played.settled_in);
-        for (took, confirmed) in &played.commands {
+        for (took, confirmed) in &played.deeds.commands {
             self.commands.push(*took);
             self.unconfirmed += usize::from(!confirmed);
         }
@@ -92,6 +96,11 @@ impl Report {
                 self.times
                     .push(own_time(self.engine, event, &played.faults));
             }
+        }
+        for sighting in &played.deeds.sightings {
+            let place = (sighting.change, sighting.circumstances(&played.faults));
+            let seen = self.sightings.entry(place).or_default();
+            seen.push(sighting.took());
         }
         self.unaware.extend(unaware(played));
         for fault in &played.faults {
@@ -157,8 +166,11 @@ impl Report {
                 .faults
                 .iter()
                 .for_each(|fault| println!("    {fault}"));
-            for restock in &played.restocks {
-                println!("    {restock:?}");
+            for restock in &played.deeds.restocks {
+                println!("    put in {restock:?}");
+            }
+            for withdrawal in &played.deeds.withdrawals {
+                println!("    taken out {withdrawal:?}");
             }
         }
     }
@@ -201,6 +213,17 @@ impl Report {
             self.unconfirmed,
             percentiles(&mut self.commands)
         );
+        println!("  a change is shown by every process, from the moment that it is confirmed:");
+        for ((change, circumstances), times) in &self.sightings {
+            let (change, circumstances) = (change.name(), circumstances.name());
+            let mut seen: Vec<_> = times.iter().flatten().copied().collect();
+            let lost = times.len() - seen.len();
+            print!(
+                "    {change:<11}{circumstances:<14}{}",
+                percentiles(&mut seen)
+            );
+            println!(", {lost} given up");
+        }
         println!(
             "  still pending after the decision: {}",
             percentiles(&mut self.unaware)
@@ -314,6 +337,7 @@ fn name(told: &Told) -> &'static str {
         Told::Failed => "failed",
         Told::SoldOut => "sold out",
         Told::Paused => "paused",
+        Told::Ended => "ended",
         Told::Unavailable => "unavailable",
         Told::Unknown => "unknown sale",
         Told::Lost(_) => "connection lost",

@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
         Some(())
     }
 
-    /// Steady load without faults.
+    /// Steady load and changes by the shop without faults.
     async fn soak(&mut self, minutes: u64) -> Option<()> {
         const SALE_SECONDS: u64 = 30;
         let soak = Soak::start(&self.stack);

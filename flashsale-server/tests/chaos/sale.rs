@@ -10,7 +10,8 @@ use crate::dice::Dice;
 use crate::faults::{Fault, Kind, Limits, Storm, Target, inflict};
 use crate::history::{Moment, now};
 use crate::load::Load;
-use crate::shop::{Restock, Shop};
+use crate::shop::{Deeds, Shop};
+use crate::sighting::AFTERMATH;
 use crate::stack::Stack;
 use crate::user::User;
 
@@ -24,14 +25,12 @@ const CALLED_AGAIN: usize = 30;
 pub(crate) struct Played {
     pub(crate) sale: i64,
     pub(crate) initial: u64,
-    pub(crate) restocks: Vec<Restock>,
+    pub(crate) deeds: Deeds,
     pub(crate) users: Vec<User>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) began: Moment,
     /// What was not as it should be when it should have been.
     pub(crate) late: Vec<String>,
-    /// How long the shop's commands took, and whether they were confirmed.
-    pub(crate) commands: Vec<(Duration, bool)>,
     pub(crate) books: Books,
     /// From the last fault until everything was decided and added up.
     pub(crate) settled_in: Duration,
@@ -62,9 +61,9 @@ pub(crate) struct Plan {
 /// What is done to a sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weather {
-    /// Faults, restocks and pauses at random.
+    /// Faults, and changes by the shop, at random.
     Storm(Limits),
-    /// Nothing at all.
+    /// Changes by the shop, and no faults.
     Calm,
     /// Redis loses everything when a part of the units is sold.
     Flush,
@@ -76,7 +75,7 @@ impl Plan {
     }
 
     pub(crate) async fn play(mut self, stack: &Arc<Stack>) -> Played {
-        let shop = Shop::open(stack, self.number, self.initial, self.dice(3)).await;
+        let mut shop = Shop::open(stack, self.number, self.initial, self.dice(3)).await;
         let began = now();
         let apis = stack.apis().into_iter();
         let apis = apis.map(|index| (index, stack.processes[index].address()));
@@ -84,6 +83,7 @@ impl Plan {
         let users = std::mem::take(&mut self.users).into_iter();
         let users = users.map(|user| user.coming_after(began)).collect();
         let load = Load::new(apis.collect(), ids, self.rate, users, self.dice(4));
+        shop.be_watched(&load, |place| self.dice(6 + place as u64));
         let running = tokio::spawn(Arc::clone(&load).run());
         let (mut shop, faults) = self.happen(stack, shop, &load).await;
 
@@ -95,24 +95,33 @@ impl Plan {
         let settled_in = now() - calm;
         load.look_again();
         late.extend(rest(stack, &load, &shop, now()).await.err());
+        shop.rush = false;
         if late.is_empty() && self.weather != Weather::Flush {
-            late.extend(last_call(stack, &load, &mut shop).await.err());
+            let last = faults.iter().map(|fault| fault.over).max();
+            let clear = last.map_or(now(), |last| last + AFTERMATH);
+            sleep(clear.saturating_sub(now())).await;
+            late.extend(finish(stack, &load, &mut shop).await.err());
         }
         load.finish();
         running.await.unwrap();
         let (sale, product, reader) = (shop.sale, shop.product, Arc::clone(stack));
         let books = spawn_blocking(move || Books::read(&reader, sale, product));
         let books = books.await.unwrap();
-        let _ = stack.run(&["sale", "close", &sale.to_string()]).await;
+        if shop.deeds.closing.is_none() {
+            let _ = stack.run(&["sale", "close", &sale.to_string()]).await;
+        }
+        let initial = shop.initial;
+        let (deeds, watchers) = shop.end();
+        let mut users = load.users();
+        users.extend(watchers);
         Played {
             sale,
-            initial: shop.initial,
-            restocks: shop.restocks,
-            users: load.users(),
+            initial,
+            deeds,
+            users,
             faults,
             began,
             late,
-            commands: shop.commands,
             books,
             settled_in,
         }
@@ -136,8 +145,11 @@ impl Plan {
                 (keeper.await.unwrap(), faults)
             }
             Weather::Calm => {
+                let calm = watch::Sender::new(false);
+                let keeper = tokio::spawn(shop.keep(calm.subscribe()));
                 sleep(self.time).await;
-                (shop, Vec::new())
+                calm.send_replace(true);
+                (keeper.await.unwrap(), Vec::new())
             }
             Weather::Flush => {
                 let until = now() + self.time;
@@ -161,15 +173,23 @@ impl Plan {
     }
 }
 
+/// What a shop can do, once more while nothing is in the way.
+async fn finish(stack: &Arc<Stack>, load: &Load, shop: &mut Shop) -> Result<(), String> {
+    last_call(stack, load, shop).await?;
+    shop.finish().await?;
+    rest(stack, load, shop, now()).await
+}
+
 /// Puts in units for some who were refused: each of them has to get one.
 async fn last_call(stack: &Arc<Stack>, load: &Load, shop: &mut Shop) -> Result<(), String> {
+    /// For those who watch, and to be taken out again.
+    const MORE: u64 = 10;
     let called = load.refused(CALLED_AGAIN);
     if called.is_empty() {
         return Ok(());
     }
-    if !shop.restock(called.len() as u64).await {
-        return Err("a restock at rest does not succeed".to_owned());
-    }
+    let units = called.len() as u64 + MORE;
+    shop.restock(units).await.confirmed()?;
     load.last_call(&called);
     rest(stack, load, shop, now()).await
 }

@@ -3,6 +3,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub(crate) struct Stack {
     program: PathBuf,
     database_url: String,
     redis_url: Option<String>,
+    /// How many faults are under way.
+    harmed: AtomicUsize,
     /// What processes did that they should not.
     troubles: Mutex<Vec<String>>,
 }
@@ -56,6 +59,16 @@ impl Ran {
     pub(crate) fn complaint(&self) -> String {
         let error = String::from_utf8_lossy(&self.output.stderr);
         error.trim().to_owned()
+    }
+
+    /// Nothing if it succeeded, else what it complained of.
+    pub(crate) fn confirmed(&self) -> Result<(), String> {
+        if self.succeeded() {
+            Ok(())
+        } else {
+            let complaint = self.complaint();
+            Err(format!("a command at rest does not succeed: {complaint}"))
+        }
     }
 
     pub(crate) fn json(&self) -> Option<serde_json::Value> {
@@ -95,6 +108,7 @@ impl Stack {
             program,
             database_url,
             redis_url: None,
+            harmed: AtomicUsize::new(0),
             troubles: Mutex::default(),
         })
         .await
@@ -155,6 +169,7 @@ impl Stack {
             folder,
             database_url,
             redis_url,
+            harmed: AtomicUsize::new(0),
             troubles: Mutex::default(),
         })
         .await
@@ -232,7 +247,7 @@ impl Stack {
             if since.elapsed() > LONGEST {
                 child.kill()?;
             }
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(1));
         }
         let output = child.wait_with_output()?;
         Ok(Ran {
@@ -250,6 +265,20 @@ impl Stack {
             stack.command(&arguments).unwrap()
         };
         spawn_blocking(run).await.unwrap()
+    }
+
+    /// Notes that a fault begins, or that it is over.
+    pub(crate) fn harm(&self, begins: bool) {
+        if begins {
+            self.harmed.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.harmed.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a fault is under way.
+    pub(crate) fn is_harmed(&self) -> bool {
+        self.harmed.load(Ordering::Relaxed) > 0
     }
 
     /// All processes by name and id: ours, then the servers.

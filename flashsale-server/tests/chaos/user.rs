@@ -130,7 +130,7 @@ impl User {
             Told::Paused | Told::Unavailable | Told::Unknown | Told::Lost(_) | Told::Hung => {
                 (self.state, Some(dice.ms(100, 600)))
             }
-            Told::Odd(_) => (State::Content, None),
+            Told::Ended | Told::Odd(_) => (State::Content, None),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! `migrate`, `sale …` and `user create`, each on a stopped and on a running server.
 
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Shop};
+use crate::support::{Client, DEADLINE, Shop};
 use crate::{complaint, stdout};
 
 /// Runs a test with nobody else on the database, then with a server that has it open.
@@ -234,51 +236,123 @@ async fn what_commands_make_is_there_for_buyers() {
     assert_eq!(client.attempt(1, &token).await.unwrap().status, 200);
 
     // A change on the running server holds from the next request on.
-    shop.json(&["sale", "pause", "1", "--json"]);
+    let change = |change: &str, sale: i64, more: &[&str]| {
+        let sale = sale.to_string();
+        shop.json(&[&["sale", change, &sale, "--json"], more].concat())
+    };
     let other = Shop::token("somebody-else");
-    assert_eq!(
-        client.attempt(1, &other).await.unwrap().code(),
-        "SALE_PAUSED"
-    );
+    change("pause", 1, &[]);
+    let paused = client.attempt(1, &other).await.unwrap();
+    assert_eq!(paused.code(), "SALE_PAUSED");
+    change("resume", 1, &[]);
+    assert_eq!(client.attempt(1, &other).await.unwrap().status, 200);
     let desk = shop.open_sale("Desk", 1);
     let desk = desk["id"].as_i64().unwrap();
     assert_eq!(client.attempt(desk, &other).await.unwrap().status, 200);
-    assert_eq!(
-        client.attempt(desk, &token).await.unwrap().code(),
-        "SOLD_OUT"
-    );
-    shop.json(&[
-        "sale",
-        "restock",
-        &desk.to_string(),
-        "--units",
-        "1",
-        "--json",
-    ]);
+    let sold_out = client.attempt(desk, &token).await.unwrap();
+    assert_eq!(sold_out.code(), "SOLD_OUT");
+    change("restock", desk, &["--units", "2"]);
     assert_eq!(client.attempt(desk, &token).await.unwrap().status, 200);
+    change("withdraw", desk, &["--units", "1"]);
+    let late = Shop::token("somebody-late");
+    let sold_out = client.attempt(desk, &late).await.unwrap();
+    assert_eq!(sold_out.code(), "SOLD_OUT");
+    let end = &change("extend", desk, &["--end", "+2h"])["endTime"];
+    let status = client.get("/api/flash-sale/status", &late).await.unwrap();
+    assert_eq!(status.body["data"]["id"], desk, "{status:?}");
+    assert_eq!(status.body["data"]["endTime"], *end);
+    change("close", desk, &[]);
+    let ended = client.attempt(desk, &late).await.unwrap();
+    assert_eq!(ended.code(), "SALE_ENDED");
+    let status = client.get("/api/flash-sale/status", &late).await.unwrap();
+    assert_eq!(status.body["data"]["id"], 1, "{status:?}");
 }
 
 #[test]
 fn a_sale_is_withdrawn_from_and_extended() {
+    stopped_and_running(|shop| {
+        shop.open_sale("Lamp", 10);
+        let sale = shop.json(&["sale", "withdraw", "1", "--units", "4", "--json"]);
+        assert_eq!((&sale["stock"], &sale["available"]), (&6.into(), &6.into()));
+        let longer = shop.json(&["sale", "extend", "1", "--end", "+30h", "--json"]);
+        assert_ne!(longer["endTime"], sale["endTime"]);
+        let report = shop.json(&["audit", "1", "--json"]);
+        assert_eq!(report["verdict"], "EXACT", "{report}");
+    });
+}
+
+#[test]
+fn a_change_that_cannot_be_is_refused_and_changes_nothing() {
+    stopped_and_running(|shop| {
+        let before = shop.open_sale("Lamp", 10);
+        let next = ["--product", "Lamp", "--stock", "1", "--start", "+2h"];
+        let next = [&["sale", "create"], &next[..], &["--end", "+3h", "--json"]].concat();
+        shop.json(&next);
+        shop.open_sale("Desk", 1);
+        shop.json(&["sale", "close", "3", "--json"]);
+        let short = ["--product", "Chair", "--stock", "1", "--end", "+1s"];
+        shop.json(&[&["sale", "create"], &short[..], &["--json"]].concat());
+        let over = || shop.json(&["sale", "show", "4", "--json"])["status"] == "ENDED";
+        let since = Instant::now();
+        while !over() {
+            assert!(since.elapsed() < DEADLINE, "the sale does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+
+        let refuse = |arguments: &[&str], why: &str| {
+            let said = complaint(&shop.run(&[&["sale"], arguments].concat()), 1);
+            assert!(said.contains(why), "{arguments:?}: {said}");
+        };
+        let too_many = ["withdraw", "1", "--units", "11"];
+        refuse(&too_many, "1 to 10 units can be withdrawn");
+        refuse(&["withdraw", "1", "--units", "0"], "1 to 10 units");
+        refuse(&["extend", "1", "--end", "+2s"], "can only be extended");
+        refuse(&["extend", "1", "--end", "+150m"], "sale 2 sells");
+        for (sale, why) in [
+            ("3", "is closed and stays as it is"),
+            ("4", "is over; it can only be closed"),
+            ("9", "there is no sale 9"),
+        ] {
+            refuse(&["pause", sale], why);
+            refuse(&["resume", sale], why);
+            refuse(&["restock", sale, "--units", "1"], why);
+            refuse(&["withdraw", sale, "--units", "1"], why);
+            refuse(&["extend", sale, "--end", "+5h"], why);
+        }
+        assert_eq!(shop.json(&["sale", "show", "1", "--json"]), before);
+    });
+}
+
+#[test]
+fn operators_at_the_same_time_lose_no_unit_and_make_none() {
     let shop = Shop::new();
     shop.open_sale("Lamp", 10);
-    let sale = shop.json(&["sale", "withdraw", "1", "--units", "4", "--json"]);
-    assert_eq!((&sale["stock"], &sale["available"]), (&6.into(), &6.into()));
-    let longer = shop.json(&["sale", "extend", "1", "--end", "+30h", "--json"]);
-    assert_ne!(longer["endTime"], sale["endTime"]);
-    for (arguments, why) in [
-        (
-            ["withdraw", "1", "--units", "7"],
-            "1 to 6 units can be withdrawn",
-        ),
-        (["extend", "1", "--end", "+2s"], "can only be extended"),
-        (["withdraw", "9", "--units", "1"], "there is no sale 9"),
-    ] {
-        let output = shop.run(&[&["sale"][..], &arguments].concat());
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains(why), "{told}");
-    }
+    let server = shop.serve();
+    let at_once = |arguments: &[&str]| {
+        let children: Vec<_> = (0..4)
+            .map(|_| {
+                let mut command = shop.command(arguments);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                command.spawn().unwrap()
+            })
+            .collect();
+        let ended = children.into_iter().map(|child| child.wait_with_output());
+        let outputs: Vec<_> = ended.map(Result::unwrap).collect();
+        for refused in outputs.iter().filter(|output| !output.status.success()) {
+            complaint(refused, 1);
+        }
+        let succeeded = outputs.iter().filter(|output| output.status.success());
+        succeeded.count() as u64
+    };
+    assert_eq!(at_once(&["sale", "pause", "1"]), 1);
+    assert_eq!(at_once(&["sale", "resume", "1"]), 1);
+    assert_eq!(at_once(&["sale", "restock", "1", "--units", "2"]), 4);
+    let withdrawn = at_once(&["sale", "withdraw", "1", "--units", "5"]);
+    assert!((1..=3).contains(&withdrawn), "{withdrawn}");
+    let shown = shop.json(&["sale", "show", "1", "--json"]);
+    let stock = Value::from(18 - 5 * withdrawn);
+    assert_eq!((&shown["stock"], &shown["available"]), (&stock, &stock));
     let report = shop.json(&["audit", "1", "--json"]);
     assert_eq!(report["verdict"], "EXACT", "{report}");
+    drop(server);
 }

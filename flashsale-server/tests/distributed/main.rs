@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod audits;
+mod changes;
 mod clients;
 mod crowd;
 mod faults;
+mod losses;
+mod publishing;
 mod rushes;
 mod settings;
 mod shop;

@@ -118,6 +118,24 @@ fn a_redis_that_is_too_old() {
 }
 
 #[test]
+fn a_postgres_that_is_too_old() {
+    let shop = Shop::new();
+    // Asked for its version by an unqualified name, the server takes it for that of another one.
+    shop.psql(
+        "CREATE SCHEMA older;
+         CREATE FUNCTION older.current_setting(name text) RETURNS text LANGUAGE sql AS $$
+             SELECT CASE name WHEN 'server_version_num' THEN '130018'
+                 WHEN 'server_version' THEN '13.18' ELSE pg_catalog.current_setting(name) END $$;
+         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = older, pg_catalog, public',
+             current_database()); END $$",
+    );
+    for arguments in [&["serve"][..], &["migrate"], &["sale", "list"]] {
+        let remedy = "the server is PostgreSQL 13.18: use 14 or newer";
+        ensure_stops(shop.command(arguments), "DATABASE_URL", remedy);
+    }
+}
+
+#[test]
 fn a_database_of_a_newer_build() {
     let shop = Shop::new();
     assert!(shop.run(&["migrate"]).status.success());

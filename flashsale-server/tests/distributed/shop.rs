@@ -68,6 +68,16 @@ impl Shop {
         self.own.as_mut().unwrap()
     }
 
+    /// Where its Kafka is.
+    pub(crate) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Where its attempts are.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// A command on this shop.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = support::Shop::program();

@@ -14,7 +14,7 @@ use crate::support::{Answer, Client, ServerProcess};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks until the answer is as wished.
-async fn until(
+pub(crate) async fn until(
     what: &str,
     server: &ServerProcess,
     request: (&str, &str, &str),
@@ -124,46 +124,6 @@ async fn a_worker_answers_the_service_routes_only() {
     ] {
         let answer = until("not here", &worker, request, |_| true).await;
         assert_eq!((answer.status, answer.code()), (404, "NOT_FOUND"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_reaches_every_process() {
-    let shop = Shop::new();
-    let (sale, _) = shop.sale("Lamp", 1, "now", "+1h");
-    let apis = [shop.serve("api"), shop.serve("api")];
-    let path = format!("/api/flash-sale/attempt/{sale}");
-    let ask = |user: &str| crate::support::Shop::token(user);
-    let id = sale.to_string();
-    let steps: [(&[&str], &str); 4] = [
-        (&["sale", "pause", &id], "SALE_PAUSED"),
-        (&["sale", "resume", &id], ""),
-        (&["sale", "restock", &id, "--units", "2"], ""),
-        (&["sale", "close", &id], "SALE_ENDED"),
-    ];
-    let accepted = |answer: &Answer| answer.status == 200;
-    let mut buyers = ["ann", "bob", "eve"].into_iter();
-    for (command, code) in steps {
-        assert!(shop.run(command).status.success(), "{command:?}");
-        if code.is_empty() {
-            // The one unit is bought at one process; then the other one is sold out, until more come.
-            let token = ask(buyers.next().unwrap());
-            until("a unit", &apis[0], ("POST", &path, &token), accepted).await;
-        }
-        for api in &apis {
-            let token = ask("somebody");
-            let refused = |answer: &Answer| answer.status == 409;
-            let answer = if code.is_empty() && command.contains(&"restock") {
-                continue;
-            } else {
-                until("refused", api, ("POST", &path, &token), refused).await
-            };
-            let wished = if code.is_empty() { "SOLD_OUT" } else { code };
-            let same = |answer: &Answer| answer.code() == wished;
-            if answer.code() != wished {
-                until(wished, api, ("POST", &path, &token), same).await;
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ mod encryption;
 mod faults;
 mod guards;
 mod health;
+mod leading;
 mod migrations;
 mod people;
 mod shop;
