@@ -341,26 +341,29 @@ impl FlashSaleService {
         let stock = &self.ports.stock;
         let now = self.ports.clock.now();
         let sale = self.ports.catalogue.started(product, now);
+        let holding = |hold: Hold| Standing {
+            status: status_of(&hold),
+            attempted: true,
+        };
         if let Some(sale) = &sale
             && let Some(hold) = stock.hold(&sale.key(), user).await?
         {
-            return Ok(Standing {
-                status: status_of(&hold),
-                attempted: true,
-            });
+            return Ok(holding(hold));
         }
         let result = stock.result(product, user).await?;
         let current =
             result.filter(|result| sale.as_ref().is_none_or(|sale| sale.id == result.sale));
-        // A store that has lost the sale would say of everybody that they never tried.
+        // A store that has lost the sale would say of everybody that they never tried. It is one
+        // that has not if it serves in the same epoch before and after the look.
         if let (Some(sale), None) = (&sale, &current)
             && sale.status(now) == SaleStatus::Active
             && sale.phase != Phase::Scheduled
         {
-            let levels = stock.levels(&sale.key()).await?;
-            if !levels.is_some_and(|levels| {
-                levels.epoch == sale.epoch && levels.phase != Phase::Recovering
-            }) {
+            let serves_before = self.serves(sale).await?;
+            if let Some(hold) = stock.hold(&sale.key(), user).await? {
+                return Ok(holding(hold));
+            }
+            if !serves_before || !self.serves(sale).await? {
                 return Err(PortError::new(
                     ErrorKind::Unavailable,
                     "stock store",
@@ -376,6 +379,13 @@ impl FlashSaleService {
             },
             attempted: current.is_some(),
         })
+    }
+
+    /// Whether the stock store has the sale, in the epoch that it is known by here.
+    async fn serves(&self, sale: &Sale) -> Result<bool, PortError> {
+        let levels = self.ports.stock.levels(&sale.key()).await?;
+        Ok(levels
+            .is_some_and(|levels| levels.epoch == sale.epoch && levels.phase != Phase::Recovering))
     }
 
     /// Whether the stock store answers.

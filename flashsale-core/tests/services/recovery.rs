@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use flashsale_core::PortError;
 use flashsale_core::domain::{
-    Attempt, FailReason, OrderStatus, Phase, ReserveOutcome, Sale, SaleChange, StockSnapshot,
+    ApplyOutcome, Attempt, FailReason, Hold, Levels, OpenOutcome, OrderStatus, Phase, ProductId,
+    Reservation, ReserveOutcome, Sale, SaleChange, SaleRef, SaleResult, SettleOutcome, Settlement,
+    StockEvent, StockSnapshot, Timestamp, UserId,
 };
-use flashsale_core::ports::Metric;
+use flashsale_core::ports::{Metric, StockStore};
 use flashsale_core::services::{
     AttemptOutcome, Durability, Readiness, Recovering, Recovery, Verdict,
 };
@@ -207,4 +211,70 @@ async fn a_change_that_only_the_store_has_is_told_apart() {
     let durable = shop.attempt("ann", sale.id).await;
     assert!(matches!(durable, AttemptOutcome::Accepted(accepted)
         if accepted.durability == Durability::Logged));
+}
+
+/// A store that is rebuilt while somebody asks how they stand: after their hold was read, and before
+/// the state of the sale is.
+#[derive(Debug)]
+struct JustRebuilt {
+    inner: Arc<dyn StockStore>,
+    recovery: Recovery,
+    lost: Sale,
+}
+
+macro_rules! pass_on {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $output:ty;)*) => {
+        #[async_trait]
+        impl StockStore for JustRebuilt {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$output, PortError> {
+                self.inner.$name($($arg),*).await
+            })*
+
+            async fn results(
+                &self,
+                product: ProductId,
+                users: &[UserId],
+            ) -> Result<Vec<Option<SaleResult>>, PortError> {
+                let step = self.recovery.step(&self.lost).await?;
+                assert_eq!(step, Recovering::Done);
+                self.inner.results(product, users).await
+            }
+        }
+    };
+}
+
+pass_on! {
+    open(sale: &SaleRef, snapshot: &StockSnapshot) -> OpenOutcome;
+    reserve(sale: &SaleRef, wishes: &[Reservation]) -> Vec<ReserveOutcome>;
+    acknowledge(sale: &SaleRef, attempts: &[Attempt]) -> ();
+    settle(sale: &SaleRef, settlements: &[Settlement]) -> Vec<SettleOutcome>;
+    holds(sale: &SaleRef, users: &[UserId]) -> Vec<Option<Hold>>;
+    unlogged(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
+    overdue(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
+    apply(sale: &SaleRef, event: &StockEvent) -> ApplyOutcome;
+    fence(sale: &SaleRef) -> Option<Levels>;
+    levels(sale: &SaleRef) -> Option<Levels>;
+    put_results(results: &[SaleResult]) -> ();
+}
+
+#[tokio::test]
+async fn a_buyer_who_asks_while_the_stock_is_rebuilt_is_not_told_of_no_attempt() {
+    let (mut shop, sale) = Shop::selling(5).await;
+    shop.accepted("ann", sale.id).await;
+    shop.work().await;
+    wipe(&mut shop);
+    let recovery = shop.recovery();
+    assert_eq!(recovery.step(&sale).await.unwrap(), Recovering::Fenced);
+    shop.catalogue.refresh().await.unwrap();
+    let lost = now(&shop, &sale).await;
+    shop.stock = Arc::new(JustRebuilt {
+        inner: shop.stock.clone(),
+        recovery,
+        lost,
+    });
+    let standing = shop.service().standing(&user("ann"), sale.product.id).await;
+    // An error is right too: ask again.
+    if let Ok(standing) = standing {
+        assert_eq!(standing.status, OrderStatus::Success, "{standing:?}");
+    }
 }
