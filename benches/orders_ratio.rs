@@ -126,7 +126,7 @@ mod worker {
     use std::time::{Duration, Instant};
 
     use flashsale_benches::compare;
-    use flashsale_benches::distributed::Stack;
+    use flashsale_benches::distributed::{Stack, own_cpu};
     use flashsale_core::domain::Attempt;
     use flashsale_core::ports::{AttemptQueue, NoRecorder, Published};
     use flashsale_core::services::{Catalogue, Worker, WorkerPorts};
@@ -161,6 +161,12 @@ mod worker {
             (queue, reader, worker)
         });
         let fresh = std::cell::RefCell::new(fresh);
+        let used = || {
+            let mut all = vec![("worker", own_cpu())];
+            all.extend(stack.cpu());
+            all
+        };
+        let spent = std::cell::RefCell::new(Vec::<(&str, Duration)>::new());
         let pairs = compare(
             ROUNDS,
             || {
@@ -170,6 +176,7 @@ mod worker {
                         let published = queue.publish(batch).await.expect("a queue");
                         assert!(published.iter().all(|p| *p == Published::Logged));
                     }
+                    let before = used();
                     let start = Instant::now();
                     let mut decided = 0;
                     while decided < ORDERS {
@@ -177,7 +184,12 @@ mod worker {
                         decided += step.decided;
                         assert!(start.elapsed() < Duration::from_secs(60));
                     }
-                    start.elapsed()
+                    let took = start.elapsed();
+                    let mut spent = spent.borrow_mut();
+                    for (after, before) in used().into_iter().zip(before) {
+                        spent.push((after.0, after.1 - before.1));
+                    }
+                    took
                 })
             },
             || {
@@ -198,6 +210,20 @@ mod worker {
             Worker::BATCH,
             rate(ours),
             rate(yardstick)
+        );
+        let spent = spent.borrow();
+        let rounds = spent.iter().filter(|(name, _)| *name == "worker").count();
+        let each = |name: &str| {
+            let times = spent.iter().filter(|(other, _)| *other == name);
+            let sum: Duration = times.map(|(_, time)| *time).sum();
+            sum.as_secs_f64() * 1e6 / (rounds * ORDERS) as f64
+        };
+        println!(
+            "    CPU per order, in µs: worker {:.1}, Redis {:.1}, Kafka {:.1}, PostgreSQL {:.1}",
+            each("worker"),
+            each("Redis"),
+            each("Kafka"),
+            each("PostgreSQL")
         );
     }
 }

@@ -310,6 +310,11 @@ async fn reserve(
         ))
 }
 
+/// The processor time that this process has used so far.
+pub fn own_cpu() -> Duration {
+    cpu_of(std::process::id())
+}
+
 /// The processor time of a process, in the 10 ms that Linux counts in.
 fn cpu_of(id: u32) -> Duration {
     ticks(id).map_or(Duration::ZERO, |(own, _, _)| own)

@@ -68,10 +68,10 @@ impl Worker {
     /// The most attempts it asks the queue for at once.
     pub const BATCH: usize = BATCH_MAX;
     /// How many such batches one step takes on at most, while more are waiting.
-    const BATCHES: usize = 4;
+    const BATCHES: usize = 8;
     /// The most it decides in one transaction. While one such batch is told to the stock store, the
     /// next is being decided.
-    pub const DECIDED_AT_ONCE: usize = 256;
+    pub const DECIDED_AT_ONCE: usize = 512;
     /// The most decisions that wait for a stock store that is away; further ones are left to
     /// [`Repair`](super::Repair).
     pub const UNTOLD_MAX: usize = 16_384;
