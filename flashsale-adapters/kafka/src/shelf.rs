@@ -27,8 +27,8 @@ struct Items {
     waiting: VecDeque<Item>,
     /// Handed out and not committed.
     lent: VecDeque<Item>,
-    /// Where to go on in partitions with items that are done, but whose commit was refused while
-    /// the group was finding a new order.
+    /// Where to go on in partitions with items that are done, but whose commit was not confirmed in
+    /// time.
     owed: BTreeMap<i32, i64>,
     /// What the waiting items weigh.
     bytes: usize,
@@ -121,7 +121,7 @@ impl Shelf {
         items.owed.clear();
     }
 
-    /// Everything that was handed out is done, but not committed. These are its marks.
+    /// Everything that was handed out is done, but perhaps not committed. These are its marks.
     pub(crate) fn owe(&self, marks: BTreeMap<i32, i64>) {
         let mut items = self.items();
         items.lent.clear();
