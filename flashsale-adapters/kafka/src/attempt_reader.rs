@@ -103,17 +103,13 @@ impl AttemptReader for KafkaAttemptReader {
             return Ok(());
         }
         let (answer, answered) = oneshot::channel();
-        let commit = Commit {
-            marks: marks.clone(),
-            answer,
-        };
-        let deadline = self.tray.put(commit, self.commit_wait);
+        let deadline = self.tray.put(Commit { marks, answer }, self.commit_wait);
         match timeout_at(deadline.into(), answered).await {
             Ok(Ok(Ok(()))) => self.shelf.committed(),
             Ok(Ok(Err(fault))) => return Err(fault.of("commit").effect_unknown()),
             // The thread has ended.
             Ok(Err(_)) => return Err(ended().of("commit").effect_unknown()),
-            Err(_) => self.shelf.owe(marks),
+            Err(_) => self.shelf.owe(),
         }
         Ok(())
     }

@@ -85,14 +85,12 @@ impl Clerk<'_> {
         }
     }
 
-    /// Commits what is about partitions of this reader.
+    /// Commits what is still this reader's to commit.
     fn try_to_commit(&self, marks: &BTreeMap<i32, i64>) -> KafkaResult<()> {
         let Reading { topic, shelf, .. } = self.reading;
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in marks {
-            if shelf.owns(*partition) {
-                list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
-            }
+        for (partition, offset) in shelf.due(marks) {
+            list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
         }
         match list.count() {
             // Others have the partitions now, and do what is left once more.
