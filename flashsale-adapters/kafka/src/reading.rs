@@ -64,6 +64,7 @@ const ANNOUNCE_EVERY: usize = 256;
 const FULL_PATIENCE: Duration = Duration::from_millis(500);
 /// The pause before a new consumer takes the place of one that cannot go on.
 const REPLACE_PAUSE: Duration = Duration::from_millis(500);
+
 impl Reading {
     /// One consumer after the other, each until it cannot go on.
     pub(crate) fn run(self) {
@@ -137,7 +138,10 @@ impl Reading {
         };
         let end = std::thread::scope(|scope| {
             scope.spawn(|| clerk.run());
-            let _over = Over(&over);
+            let _over = Over {
+                over: &over,
+                tray: &self.tray,
+            };
             self.poll(consumer)
         });
         self.shelf.revoke_all();
@@ -310,11 +314,15 @@ impl Drop for Ended {
 }
 
 /// Tells the clerk that the consumer is done with, also after a panic.
-struct Over<'a>(&'a AtomicBool);
+struct Over<'a> {
+    over: &'a AtomicBool,
+    tray: &'a Tray,
+}
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.over.store(true, Ordering::Release);
+        self.tray.stir();
     }
 }
 

@@ -19,6 +19,8 @@ struct State {
     commit: Option<Commit>,
     /// Since when the clerk is at what it does.
     at_work: Option<Instant>,
+    /// The clerk is to look around.
+    stirred: bool,
     /// There will be no clerk any more.
     closed: bool,
 }
@@ -52,13 +54,20 @@ impl Tray {
         state.at_work = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.commit.is_some() || left.is_zero() {
+            if state.commit.is_some() || state.stirred || left.is_zero() {
+                state.stirred = false;
                 state.at_work = Some(Instant::now());
                 return state.commit.take();
             }
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Lets the clerk look around, also if there is nothing to commit.
+    pub(crate) fn stir(&self) {
+        self.state().stirred = true;
+        self.changed.notify_all();
     }
 
     /// Nobody is at work any more. What is to be committed belongs to others, or comes again.
@@ -130,6 +139,15 @@ mod tests {
         let again = Instant::now();
         tray.clear();
         assert!(tray.put(third, PATIENCE) >= again + PATIENCE);
+    }
+
+    #[test]
+    fn a_clerk_who_is_stirred_waits_no_longer() {
+        let tray = Tray::default();
+        tray.stir();
+        let since = Instant::now();
+        assert!(tray.take(PATIENCE).is_none());
+        assert!(since.elapsed() < PATIENCE);
     }
 
     #[test]
