@@ -23,6 +23,9 @@ pub struct Kafka {
     doors: Vec<Port>,
 }
 
+/// The shortest session that it grants to the members of a group, unless it is told otherwise.
+const SESSION_MIN_MS: u32 = 1_000;
+
 /// Asks it to end.
 const ENDING: Signal = Signal::TERM;
 
@@ -43,10 +46,24 @@ impl Kafka {
         kafka
     }
 
+    /// Starts one that grants no shorter sessions to the members of a group than 6 s, as brokers do by
+    /// default.
+    pub fn with_long_sessions() -> Self {
+        let home = Home::fresh("kafka", ENDING);
+        let mut kafka = Self::new(home, [Port::free(), Port::free()], Vec::new(), 6_000);
+        kafka.start_now();
+        kafka
+    }
+
     /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
     pub fn reserve() -> Self {
         let home = Home::fresh("kafka", ENDING);
-        Self::new(home, [Port::free(), Port::free()], Vec::new())
+        Self::new(
+            home,
+            [Port::free(), Port::free()],
+            Vec::new(),
+            SESSION_MIN_MS,
+        )
     }
 
     /// One that is not running yet and that clients reach through proxies: whoever comes through one
@@ -55,7 +72,8 @@ impl Kafka {
     pub fn behind(proxies: &[u16]) -> Self {
         let home = Home::fresh("kafka", ENDING);
         let doors = proxies.iter().map(|proxy| (Port::free(), *proxy));
-        Self::new(home, [Port::free(), Port::free()], doors.collect())
+        let ports = [Port::free(), Port::free()];
+        Self::new(home, ports, doors.collect(), SESSION_MIN_MS)
     }
 
     /// One for a developer, not running yet: on the first free port from `port` on, with data that
@@ -64,17 +82,22 @@ impl Kafka {
         let port = Port::free_from(port);
         let controller = Port::free_from(port.number() + 1);
         let home = Home::lasting(folder, ENDING);
-        Self::new(home, [port, controller], Vec::new())
+        Self::new(home, [port, controller], Vec::new(), SESSION_MIN_MS)
     }
 
-    fn new(home: Home, [port, controller]: [Port; 2], doors: Vec<(Port, u16)>) -> Self {
+    fn new(
+        home: Home,
+        [port, controller]: [Port; 2],
+        doors: Vec<(Port, u16)>,
+        session_min_ms: u32,
+    ) -> Self {
         let properties = home.folder().join("server.properties");
         let ways = doors.iter().map(|(port, proxy)| (port.number(), *proxy));
         let ways: Vec<_> = [(port.number(), port.number())]
             .into_iter()
             .chain(ways)
             .collect();
-        let settings = settings(home.folder(), &ways, controller.number());
+        let settings = settings(home.folder(), &ways, controller.number(), session_min_ms);
         fs::write(&properties, settings).expect("a file");
         let properties = properties.display().to_string();
         let meta = home.folder().join("data/meta.properties");
@@ -182,7 +205,7 @@ fn java(arguments: &[&str]) -> Vec<String> {
 }
 
 /// `ways` are the ports on which it listens, each with the one that is told to clients who come to it.
-fn settings(folder: &Path, ways: &[(u16, u16)], controller: u16) -> String {
+fn settings(folder: &Path, ways: &[(u16, u16)], controller: u16, session_min_ms: u32) -> String {
     let data = folder.join("data");
     let data = data.display();
     let list = |part: &dyn Fn(usize, u16, u16) -> String| {
@@ -217,7 +240,8 @@ share.coordinator.state.topic.min.isr=1
 broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=250
 group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
+# So that what a killed worker had does not wait for 6 s.
+group.min.session.timeout.ms={session_min_ms}
 group.consumer.min.session.timeout.ms=1000
 group.consumer.session.timeout.ms=3000
 group.consumer.min.heartbeat.interval.ms=300

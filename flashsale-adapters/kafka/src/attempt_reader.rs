@@ -7,13 +7,14 @@ use flashsale_core::{ErrorKind, PortError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bell::{Bell, Commit, Committed};
-use crate::config::{KafkaConfig, check_group};
+use crate::bell::Bell;
+use crate::config::{KafkaConfig, SESSION_LONG_MS, check_group};
 use crate::error::Fault;
 use crate::readers::{Readers, Seat};
 use crate::reading::Reading;
 use crate::reports::Reports;
 use crate::shelf::{Shelf, Taken, UNCOMMITTED_MAX};
+use crate::tray::{Commit, Tray};
 
 /// A member of a group.
 ///
@@ -23,6 +24,7 @@ use crate::shelf::{Shelf, Taken, UNCOMMITTED_MAX};
 pub(crate) struct KafkaAttemptReader {
     shelf: Arc<Shelf>,
     bell: Arc<Bell>,
+    tray: Arc<Tray>,
     seat: Option<Arc<Seat>>,
     commit_wait: Duration,
 }
@@ -43,12 +45,24 @@ impl KafkaAttemptReader {
         let shelf = Arc::new(Shelf::new(config.buffer_max, Arc::clone(&bell)));
         let instance = config.instance.as_ref();
         let seat = instance.map(|_| readers.seat(group));
+        let tray = Arc::new(Tray::default());
+        let member = |session_ms| {
+            let seat = seat.as_ref().map(|seat| seat.number);
+            config.member(group, seat, session_ms)
+        };
+        let patient_client = match config.session_ms {
+            Some(_) => None,
+            None => Some(member(SESSION_LONG_MS)),
+        };
         let reading = Reading {
             topic: config.topic.clone(),
             group: group.to_owned(),
-            client: config.member(group, seat.as_ref().map(|seat| seat.number)),
+            client: member(config.session_asked_ms()),
+            patient_client,
             shelf: Arc::clone(&shelf),
             bell: Arc::clone(&bell),
+            tray: Arc::clone(&tray),
+            readers: Arc::clone(readers),
             reports: Arc::clone(reports),
             seat: seat.clone(),
             _living: living,
@@ -56,6 +70,7 @@ impl KafkaAttemptReader {
         let reader = Self {
             shelf,
             bell,
+            tray,
             seat,
             commit_wait: Duration::from_millis(config.commit_wait_ms),
         };
@@ -87,23 +102,14 @@ impl AttemptReader for KafkaAttemptReader {
         if marks.is_empty() {
             return Ok(());
         }
-        let now = Instant::now();
         let (answer, answered) = oneshot::channel();
-        self.bell.commit(Commit {
-            marks: marks.clone(),
-            // So that there is an answer before nobody waits for it any more.
-            deadline: (now + self.commit_wait / 2).into_std(),
-            answer,
-        });
-        let committed = match timeout_at(now + self.commit_wait, answered).await {
-            Ok(Ok(committed)) => committed,
+        let deadline = self.tray.put(Commit { marks, answer }, self.commit_wait);
+        match timeout_at(deadline.into(), answered).await {
+            Ok(Ok(Ok(()))) => self.shelf.committed(),
+            Ok(Ok(Err(fault))) => return Err(fault.of("commit").effect_unknown()),
             // The thread has ended.
-            Ok(Err(_)) => Err(ended()),
-            Err(_) => Err(Fault::unavailable("no answer in time")),
-        };
-        match committed.map_err(|fault| fault.of("commit").effect_unknown())? {
-            Committed::Yes => self.shelf.committed(),
-            Committed::Later => self.shelf.owe(marks),
+            Ok(Err(_)) => return Err(ended().of("commit").effect_unknown()),
+            Err(_) => self.shelf.owe(),
         }
         Ok(())
     }

@@ -7,6 +7,14 @@ use rdkafka::error::KafkaError;
 
 use crate::error::Fault;
 
+/// The session that is asked for if nothing is said: so long the attempts of a reader that is killed
+/// wait for another one. Shorter ones end by themselves on a machine that is busy.
+const SESSION_SHORT_MS: u64 = 2_000;
+/// The shortest session that brokers grant by default.
+pub(crate) const SESSION_LONG_MS: u64 = 6_000;
+/// The longest time until a reader hears that its group is finding a new order.
+const HEARTBEAT_MAX_MS: u64 = 500;
+
 /// Where Kafka is and how it is used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
@@ -31,11 +39,14 @@ pub struct KafkaConfig {
     pub waiting_max: usize,
     /// The most attempts that wait in this process to be read, for each reader; 4,096 by default.
     pub buffer_max: usize,
-    /// How long a commit waits for the brokers, in milliseconds; 2,000 by default.
+    /// How long a commit waits for the brokers, in milliseconds; 250 by default. What is not
+    /// confirmed by then is committed later: a group that is finding a new order confirms nothing,
+    /// and its readers go on meanwhile.
     pub commit_wait_ms: u64,
     /// After this silence a reader counts as dead and its attempts go to the others of its group,
-    /// in milliseconds; 6,000 by default, which is the least that brokers allow by default.
-    pub session_ms: u64,
+    /// in milliseconds. If nothing is said, 2,000, and 6,000 with brokers that refuse so little,
+    /// as they do by default (`group.min.session.timeout.ms`).
+    pub session_ms: Option<u64>,
     /// Names this process among the readers of a group, for ever: if it is back within the session
     /// it gets its partitions back at once, and until the session is over nobody else does. No two
     /// processes may have one name. None by default.
@@ -98,8 +109,8 @@ impl KafkaConfig {
             linger_ms: 1,
             waiting_max: 65_536,
             buffer_max: 4_096,
-            commit_wait_ms: 2_000,
-            session_ms: 6_000,
+            commit_wait_ms: 250,
+            session_ms: None,
             instance: None,
             properties: Vec::new(),
         }
@@ -139,7 +150,7 @@ impl KafkaConfig {
             ("waiting_max", self.waiting_max as u64, 1_024, 1_000_000),
             ("buffer_max", self.buffer_max as u64, 1, 1_000_000),
             ("commit_wait_ms", self.commit_wait_ms, 10, 60_000),
-            ("session_ms", self.session_ms, 1_000, 300_000),
+            ("session_ms", self.session_asked_ms(), 1_000, 300_000),
         ];
         let mut ranges = ranges.into_iter();
         match ranges.find(|(_, value, min, max)| !(min..=max).contains(&value)) {
@@ -161,7 +172,8 @@ impl KafkaConfig {
         if let Some((name, _)) = self.properties.iter().find(|(name, _)| is_ours(name)) {
             return Err(wrong(name, "is not free: this adapter's promises need it"));
         }
-        for client in [self.producer(), self.member("group", Some(0))] {
+        let member = self.member("group", Some(0), self.session_asked_ms());
+        for client in [self.producer(), member] {
             match client.create_native_config() {
                 Ok(_) => {}
                 Err(KafkaError::ClientConfig(_, problem, name, _)) => {
@@ -215,15 +227,21 @@ impl KafkaConfig {
         client
     }
 
+    /// The session that is asked for first.
+    pub(crate) fn session_asked_ms(&self) -> u64 {
+        self.session_ms.unwrap_or(SESSION_SHORT_MS)
+    }
+
     /// A member of a group that reads attempts. If this process has a name, the members have one by
     /// their seats.
-    pub(crate) fn member(&self, group: &str, seat: Option<usize>) -> ClientConfig {
+    pub(crate) fn member(&self, group: &str, seat: Option<usize>, session_ms: u64) -> ClientConfig {
+        let heartbeat_ms = HEARTBEAT_MAX_MS.min(session_ms / 4);
         let mut client = self.observer(group);
         client
             .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", self.session_ms.to_string())
-            .set("heartbeat.interval.ms", (self.session_ms / 4).to_string())
+            .set("session.timeout.ms", session_ms.to_string())
+            .set("heartbeat.interval.ms", heartbeat_ms.to_string())
             // Many small fetches cost the brokers more than anything else; so wait a moment for
             // enough to come together.
             .set("fetch.min.bytes", "65536")
@@ -384,7 +402,7 @@ mod tests {
             |config| config.replication = Some(1),
             |config| config.publish_wait_ms = 1,
             |config| config.waiting_max = 1_024,
-            |config| config.session_ms = 1_000,
+            |config| config.session_ms = Some(1_000),
             |config| config.instance = Some("worker-1".to_owned()),
         ];
         for change in right {
@@ -399,7 +417,7 @@ mod tests {
             |config| config.replication = Some(0),
             |config| config.publish_wait_ms = 0,
             |config| config.waiting_max = 1_023,
-            |config| config.session_ms = 999,
+            |config| config.session_ms = Some(999),
             |config| config.instance = Some("worker 1".to_owned()),
         ];
         for change in wrong {

@@ -4,6 +4,7 @@ mod attempt_queue;
 mod attempt_reader;
 mod bell;
 mod circuit;
+mod clerk;
 mod config;
 mod error;
 mod keeper;
@@ -15,6 +16,7 @@ mod reading;
 mod reports;
 mod shelf;
 mod topic;
+mod tray;
 
 pub use attempt_queue::KafkaAttemptQueue;
 pub use config::{ConfigError, KafkaConfig};

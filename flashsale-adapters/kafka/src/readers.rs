@@ -12,6 +12,8 @@ pub(crate) struct Readers {
     state: Mutex<State>,
     /// How many threads live.
     alive: watch::Sender<usize>,
+    /// The brokers have refused short sessions.
+    long_sessions: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,16 @@ impl Readers {
         });
         seats.push(Arc::clone(&seat));
         seat
+    }
+
+    /// Whether the brokers have refused short sessions.
+    pub(crate) fn have_long_sessions(&self) -> bool {
+        self.long_sessions.load(Ordering::Acquire)
+    }
+
+    /// From now on all ask for long sessions. Says whether that is news.
+    pub(crate) fn lengthen_sessions(&self) -> bool {
+        !self.long_sessions.swap(true, Ordering::AcqRel)
     }
 
     /// Asks all readers to leave their groups, and lets no more in.

@@ -1,34 +1,40 @@
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use flashsale_core::ports::{Delivery, Undecodable};
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::types::RDKafkaErrorCode as Code;
-use rdkafka::{Offset, TopicPartitionList};
 
-use crate::bell::{Bell, Commit, Committed};
-use crate::error::{fault, refusal};
+use crate::bell::Bell;
+use crate::clerk::Clerk;
+use crate::config::SESSION_LONG_MS;
+use crate::error::refusal;
 use crate::message::decode;
-use crate::readers::{Living, Seat};
+use crate::readers::{Living, Readers, Seat};
 use crate::reports::{Client, Reports, log};
 use crate::shelf::{Item, Shelf};
+use crate::tray::Tray;
 
-/// The work of a reader's thread: it is a member of the group, fetches what the reader will want
-/// next, and commits.
+/// The work of a reader's thread: it is a member of the group, and fetches what the reader will
+/// want next. A [`Clerk`] commits beside it.
 ///
-/// The consumer lives on this thread alone, because it blocks when it commits and when it ends.
+/// The consumer lives on this thread, because it blocks when it ends.
 pub(crate) struct Reading {
     pub(crate) topic: String,
     pub(crate) group: String,
     pub(crate) client: ClientConfig,
+    /// With a longer session, for brokers that refuse the short one; unless the session was chosen.
+    pub(crate) patient_client: Option<ClientConfig>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) tray: Arc<Tray>,
+    pub(crate) readers: Arc<Readers>,
     pub(crate) reports: Arc<Reports>,
     /// For a static member.
     pub(crate) seat: Option<Arc<Seat>>,
@@ -36,7 +42,7 @@ pub(crate) struct Reading {
     pub(crate) _living: Living,
 }
 
-type Native = BaseConsumer<Callbacks>;
+pub(crate) type Native = BaseConsumer<Callbacks>;
 
 /// Why a consumer is done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +51,8 @@ enum End {
     Closed,
     /// It cannot go on.
     Fatal,
+    /// The brokers want a longer session.
+    Session,
 }
 
 /// The longest time without a look around.
@@ -56,10 +64,6 @@ const ANNOUNCE_EVERY: usize = 256;
 const FULL_PATIENCE: Duration = Duration::from_millis(500);
 /// The pause before a new consumer takes the place of one that cannot go on.
 const REPLACE_PAUSE: Duration = Duration::from_millis(500);
-/// The pause before a commit is tried again.
-const COMMIT_PAUSE: Duration = Duration::from_millis(10);
-/// The most polls between two tries to commit, each of which may bring an item.
-const COMMIT_STEPS: usize = 64;
 
 impl Reading {
     /// One consumer after the other, each until it cannot go on.
@@ -70,17 +74,23 @@ impl Reading {
             let held = seat.membership.lock();
             held.unwrap_or_else(PoisonError::into_inner)
         });
-        let _end = Ended(Arc::clone(&self.shelf));
+        let _end = Ended {
+            shelf: Arc::clone(&self.shelf),
+            tray: Arc::clone(&self.tray),
+        };
         while !self.bell.is_closed() {
             match self.make() {
-                Ok(consumer) => {
-                    let end = self.serve(&consumer);
-                    self.shelf.revoke_all();
-                    let why = consumer.client().fatal_error();
-                    if end == End::Fatal {
+                Ok(consumer) => match self.serve(&consumer) {
+                    End::Closed => {}
+                    End::Fatal => {
+                        let why = consumer.client().fatal_error();
                         tracing::warn!(group = self.group, ?why, "a Kafka consumer is replaced");
                     }
-                }
+                    End::Session => {
+                        self.lengthen_sessions();
+                        continue;
+                    }
+                },
                 Err(error) => {
                     tracing::warn!(%error, "no Kafka consumer can be made; trying again");
                 }
@@ -97,7 +107,11 @@ impl Reading {
             rebalanced: AtomicBool::new(false),
             served: AtomicBool::new(false),
         };
-        let mut consumer = Native::from_config_and_context(&self.client, callbacks)?;
+        let client = match &self.patient_client {
+            Some(client) if self.readers.have_long_sessions() => client,
+            _ => &self.client,
+        };
+        let mut consumer = Native::from_config_and_context(client, callbacks)?;
         let bell = Arc::clone(&self.bell);
         consumer.set_nonempty_callback(move || bell.stir());
         consumer.subscribe(&[&self.topic])?;
@@ -109,22 +123,36 @@ impl Reading {
         while !self.bell.is_closed() && Instant::now() < over {
             self.bell.calm();
             self.bell.wait(IDLE);
-            if let Some(commit) = self.bell.take_commit() {
-                // What it is about belongs to others.
-                let _ = commit.answer.send(Ok(Committed::Yes));
-            }
+            // What it is about belongs to others.
+            self.tray.clear();
         }
     }
 
+    /// Uses a consumer until it is done with.
     fn serve(&self, consumer: &Native) -> End {
+        let over = AtomicBool::new(false);
+        let clerk = Clerk {
+            reading: self,
+            consumer,
+            over: &over,
+        };
+        let end = std::thread::scope(|scope| {
+            scope.spawn(|| clerk.run());
+            let _over = Over {
+                over: &over,
+                tray: &self.tray,
+            };
+            self.poll(consumer)
+        });
+        self.shelf.revoke_all();
+        end
+    }
+
+    /// Polls until the consumer is done with.
+    fn poll(&self, consumer: &Native) -> End {
         let mut flow = Flow::Open;
         let mut unannounced = 0;
         loop {
-            if let Some(commit) = self.bell.take_commit()
-                && self.commit(consumer, commit) == Some(End::Fatal)
-            {
-                return End::Fatal;
-            }
             if self.bell.is_closed() {
                 return End::Closed;
             }
@@ -141,7 +169,7 @@ impl Reading {
                 continue;
             }
             match self.step(consumer) {
-                Stepped::Fatal => return End::Fatal,
+                Stepped::End(end) => return end,
                 Stepped::Something => {
                     unannounced += 1;
                     if unannounced < ANNOUNCE_EVERY {
@@ -159,13 +187,10 @@ impl Reading {
             // What has come since the last look, before the bell could tell.
             self.bell.calm();
             match self.step(consumer) {
-                Stepped::Fatal => return End::Fatal,
+                Stepped::End(end) => return end,
                 Stepped::Something => unannounced = 1,
                 Stepped::Nothing if flow.is_paused() && self.shelf.has_room() => {}
-                Stepped::Nothing => {
-                    self.bell.wait(IDLE);
-                    self.pay(consumer);
-                }
+                Stepped::Nothing => self.bell.wait(IDLE),
             }
         }
     }
@@ -178,9 +203,12 @@ impl Reading {
                 Stepped::Something
             }
             Some(Err(error)) => {
+                if self.may_have_longer_session(&error) {
+                    return Stepped::End(End::Session);
+                }
                 self.heed(&error);
                 if consumer.client().fatal_error().is_some() {
-                    return Stepped::Fatal;
+                    return Stepped::End(End::Fatal);
                 }
                 Stepped::Something
             }
@@ -214,70 +242,25 @@ impl Reading {
         }
     }
 
-    /// Commits, again and again until it is done, refused for good, or too late.
-    fn commit(&self, consumer: &Native, commit: Commit) -> Option<End> {
-        let Commit {
-            marks,
-            deadline,
-            answer,
-        } = commit;
-        loop {
-            let Err(error) = self.try_to_commit(consumer, &marks) else {
-                let _ = answer.send(Ok(Committed::Yes));
-                return None;
-            };
-            if consumer.client().fatal_error().is_some() {
-                // Another consumer takes its place, or that of another reader, and reads it again.
-                let _ = answer.send(Ok(Committed::Yes));
-                return Some(End::Fatal);
-            }
-            let code = error.rdkafka_error_code();
-            let refusal = code.and_then(|code| refusal(code, &self.topic));
-            let too_late = answer.is_closed() || Instant::now() >= deadline;
-            if too_late || refusal.is_some() || self.bell.is_closed() {
-                let _ = answer.send(if is_rebalance(code) {
-                    Ok(Committed::Later)
-                } else {
-                    self.heed(&error);
-                    Err(fault(&error, &self.topic))
-                });
-                return None;
-            }
-            self.shelf.announce();
-            std::thread::sleep(COMMIT_PAUSE);
-            // The group finds its new order while it is polled.
-            for _ in 0..COMMIT_STEPS {
-                if self.step(consumer) != Stepped::Something {
-                    break;
-                }
-            }
+    /// Whether the brokers refuse the session, and there is another one to try.
+    fn may_have_longer_session(&self, error: &KafkaError) -> bool {
+        error.rdkafka_error_code() == Some(Code::InvalidSessionTimeout)
+            && self.patient_client.is_some()
+            && !self.readers.have_long_sessions()
+    }
+
+    fn lengthen_sessions(&self) {
+        if self.readers.lengthen_sessions() {
+            tracing::info!(
+                group = self.group,
+                session_ms = SESSION_LONG_MS,
+                "the Kafka brokers refuse shorter sessions: what a killed reader had waits so long \
+                 for another one; group.min.session.timeout.ms of the brokers decides"
+            );
         }
     }
 
-    /// Commits what a former commit has left, if it can be committed now.
-    fn pay(&self, consumer: &Native) {
-        let owed = self.shelf.owed();
-        if !owed.is_empty() && self.try_to_commit(consumer, &owed).is_ok() {
-            self.shelf.paid(&owed);
-        }
-    }
-
-    /// Commits what is about partitions of this reader.
-    fn try_to_commit(&self, consumer: &Native, marks: &BTreeMap<i32, i64>) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in marks {
-            if self.shelf.owns(*partition) {
-                list.add_partition_offset(&self.topic, *partition, Offset::Offset(*offset))?;
-            }
-        }
-        match list.count() {
-            // Others have the partitions now, and do what is left once more.
-            0 => Ok(()),
-            _ => consumer.commit(&list, CommitMode::Sync),
-        }
-    }
-
-    fn heed(&self, error: &KafkaError) {
+    pub(crate) fn heed(&self, error: &KafkaError) {
         tracing::debug!(group = self.group, %error, "a Kafka consumer has met an error");
         let code = error.rdkafka_error_code();
         match code.and_then(|code| refusal(code, &self.topic)) {
@@ -313,15 +296,33 @@ impl Flow {
 enum Stepped {
     Something,
     Nothing,
-    Fatal,
+    /// The consumer is done with.
+    End(End),
 }
 
 /// Tells the reader that nothing more will come, also after a panic.
-struct Ended(Arc<Shelf>);
+struct Ended {
+    shelf: Arc<Shelf>,
+    tray: Arc<Tray>,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.end();
+        self.shelf.end();
+        self.tray.close();
+    }
+}
+
+/// Tells the clerk that the consumer is done with, also after a panic.
+struct Over<'a> {
+    over: &'a AtomicBool,
+    tray: &'a Tray,
+}
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        self.tray.stir();
     }
 }
 
@@ -356,24 +357,8 @@ fn item(message: &BorrowedMessage<'_>) -> Item {
     }
 }
 
-/// Whether a commit was refused because the group is finding a new order, or has found one.
-fn is_rebalance(code: Option<Code>) -> bool {
-    matches!(
-        code,
-        Some(
-            Code::IllegalGeneration
-                | Code::UnknownMemberId
-                | Code::RebalanceInProgress
-                | Code::StaleMemberEpoch
-                | Code::FencedInstanceId
-                | Code::NoOffset
-                | Code::AssignmentLost
-        )
-    )
-}
-
 /// What the client tells us.
-struct Callbacks {
+pub(crate) struct Callbacks {
     group: Client,
     shelf: Arc<Shelf>,
     reports: Arc<Reports>,

@@ -27,8 +27,8 @@ struct Items {
     waiting: VecDeque<Item>,
     /// Handed out and not committed.
     lent: VecDeque<Item>,
-    /// Where to go on in partitions with items that are done, but whose commit was refused while
-    /// the group was finding a new order.
+    /// Where to go on in partitions with items that are done, but whose commit was not confirmed in
+    /// time.
     owed: BTreeMap<i32, i64>,
     /// What the waiting items weigh.
     bytes: usize,
@@ -121,12 +121,21 @@ impl Shelf {
         items.owed.clear();
     }
 
-    /// Everything that was handed out is done, but not committed. These are its marks.
-    pub(crate) fn owe(&self, marks: BTreeMap<i32, i64>) {
+    /// Everything that was handed out is done, but perhaps not committed.
+    pub(crate) fn owe(&self) {
         let mut items = self.items();
-        items.lent.clear();
-        items.owed = marks;
-        items.keep_owned();
+        let Items { lent, owed, .. } = &mut *items;
+        owed.extend(lent.drain(..).map(|item| (item.partition, item.offset + 1)));
+    }
+
+    /// Those of these marks that are still to be committed. A partition that was taken away is at
+    /// another mark by now, also if it is back.
+    pub(crate) fn due(&self, marks: &BTreeMap<i32, i64>) -> BTreeMap<i32, i64> {
+        let items = self.items();
+        let lent: HashSet<_> = items.lent.iter().map(|item| item.partition).collect();
+        let due = |partition: &i32| lent.contains(partition) || items.owed.contains_key(partition);
+        let marks = marks.iter().filter(|(partition, _)| due(partition));
+        marks.map(|(partition, mark)| (*partition, *mark)).collect()
     }
 
     /// The marks that are to be committed some time.
@@ -209,11 +218,6 @@ impl Shelf {
     /// Whether so much room is left that fetching is worth it.
     pub(crate) fn has_room(&self) -> bool {
         self.roomy(&self.items())
-    }
-
-    /// Whether this reader has a partition.
-    pub(crate) fn owns(&self, partition: i32) -> bool {
-        self.items().owned.contains(&partition)
     }
 
     fn roomy(&self, items: &Items) -> bool {
@@ -349,7 +353,7 @@ mod tests {
     fn what_is_owed_is_committed_with_the_next() {
         let shelf = shelf(&[(0, 5), (1, 7), (0, 6)]);
         take(&shelf, 2);
-        shelf.owe(shelf.marks());
+        shelf.owe();
         assert!(shelf.take_back());
         assert_eq!(take(&shelf, 9), ["0/6"]);
         let marks: Vec<_> = shelf.marks().into_iter().collect();
@@ -361,6 +365,23 @@ mod tests {
         assert!(shelf.owed().is_empty());
         shelf.committed();
         assert!(shelf.marks().is_empty());
+    }
+
+    #[test]
+    fn a_partition_that_was_away_has_nothing_due() {
+        let shelf = shelf(&[(0, 5), (1, 7)]);
+        take(&shelf, 2);
+        let marks = shelf.marks();
+        assert_eq!(shelf.due(&marks), marks);
+        shelf.revoke(&[0]);
+        shelf.assign([0]);
+        let due: Vec<_> = shelf.due(&marks).into_iter().collect();
+        assert_eq!(due, [(1, 8)]);
+        shelf.owe();
+        let owed: Vec<_> = shelf.owed().into_iter().collect();
+        assert_eq!(owed, [(1, 8)]);
+        shelf.paid(&marks);
+        assert!(shelf.due(&marks).is_empty());
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use flashsale_core::ErrorKind;
 use flashsale_core::ports::{AttemptQueue, QueueMark};
-use flashsale_kafka::KafkaAttemptQueue;
+use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 use flashsale_stack::Kafka;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use support::{PATIENCE, ids, logged, logged_at_last, on, on_the_broker_of_all, queue, read_all};
+use support::{PATIENCE, ids, logged, on, on_the_broker_of_all, queue, read_all};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_committed_is_seen_at_once() {
@@ -53,8 +53,13 @@ async fn so_many_groups_are_asked_about_and_not_one_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_was_away_is_asked_again() {
     let mut kafka = Kafka::start();
-    let queue = queue(&on(&kafka, "asked-again")).await;
-    logged_at_last(&queue).await;
+    let config = KafkaConfig {
+        // What is published again is there twice.
+        publish_wait_ms: 10_000,
+        ..on(&kafka, "asked-again")
+    };
+    let queue = queue(&config).await;
+    logged(&queue, 1).await;
     let mark = queue.mark().await.unwrap();
     assert_eq!(queue.left("workers", &mark).await.unwrap(), 1);
     kafka.kill();

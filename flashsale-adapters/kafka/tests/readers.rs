@@ -1,11 +1,9 @@
-//! Readers that come and go, die, idle, and meet garbage.
+//! Readers that come and go, idle, and meet garbage.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +11,7 @@ use std::time::{Duration, Instant};
 use flashsale_core::ErrorKind;
 use flashsale_core::domain::AttemptId;
 use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery};
-use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
+use flashsale_kafka::KafkaConfig;
 
 use support::{
     PATIENCE, RawWriter, came, ids, logged, on_the_broker_of_all, queue, read_all, read_until,
@@ -56,7 +54,7 @@ async fn a_reader_that_nobody_polls_stays_in_its_group() {
     let mut reader = queue.subscribe("idle").await.unwrap();
     let all = ids(&logged(&queue, 5_000).await);
     read_until(&mut *reader, |items| !items.is_empty()).await;
-    tokio::time::sleep(2 * Duration::from_millis(config.session_ms)).await;
+    tokio::time::sleep(2 * Duration::from_millis(config.session_ms.unwrap())).await;
 
     reader.rewind().await.unwrap();
     let mut other = queue.subscribe("idle").await.unwrap();
@@ -158,66 +156,11 @@ async fn what_was_polled_before_a_rebalance_comes_again_after_a_rewind() {
     assert_eq!(queue.lag("rewound").await.unwrap(), 0);
 }
 
-/// Where the process that reads and dies finds what it has to read.
-const CHILD_BROKERS: &str = "FLASHSALE_TEST_CHILD_BROKERS";
-
-/// Not a test by itself: the process that reads and dies.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn child_that_reads_and_commits_nothing() {
-    let Ok(brokers) = std::env::var(CHILD_BROKERS) else {
-        return;
-    };
-    let config = KafkaConfig {
-        brokers,
-        topic: "inherited".to_owned(),
-        session_ms: 1_500,
-        ..KafkaConfig::new("")
-    };
-    let queue = KafkaAttemptQueue::new(config).unwrap();
-    let mut reader = queue.subscribe("inherited").await.unwrap();
-    read_until(&mut *reader, |items| items.len() >= 300).await;
-    println!("\nhas read");
-    // Until it is killed, or its parent is no more.
-    while std::os::unix::process::parent_id() != 1 {
-        let _ = reader.poll(1, 100).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_dead_reader_had_comes_to_the_others() {
-    let config = on_the_broker_of_all("inherited");
-    let queue = queue(&config).await;
-    let all = ids(&logged(&queue, 300).await);
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "child_that_reads_and_commits_nothing",
-            "--nocapture",
-        ])
-        .env(CHILD_BROKERS, &config.brokers)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let has_read = tokio::task::spawn_blocking(|| {
-        let mut lines = lines.map_while(Result::ok);
-        lines.any(|line| line == "has read")
-    });
-    let has_read = tokio::time::timeout(PATIENCE, has_read).await;
-    let mut heir = queue.subscribe("inherited").await.unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(has_read.unwrap().unwrap());
-    read_all(&mut *heir, &all).await;
-    heir.commit().await.unwrap();
-    assert_eq!(queue.lag("inherited").await.unwrap(), 0);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_named_process_gets_its_partitions_back_at_once() {
     let config = KafkaConfig {
         instance: Some("worker-1".to_owned()),
-        session_ms: 30_000,
+        session_ms: Some(30_000),
         ..on_the_broker_of_all("named")
     };
     let queue = queue(&config).await;
@@ -261,7 +204,7 @@ async fn readers_of_a_named_process_do_not_throw_each_other_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_queue_has_left_its_groups() {
     let config = KafkaConfig {
-        session_ms: 60_000,
+        session_ms: Some(60_000),
         ..on_the_broker_of_all("closed")
     };
     let (closing, staying) = (queue(&config).await, queue(&config).await);

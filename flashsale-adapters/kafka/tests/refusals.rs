@@ -23,7 +23,11 @@ type Mock = MockCluster<'static, DefaultProducerContext>;
 fn mock() -> (Mock, KafkaConfig) {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("flashsale.attempts", 1, 1).unwrap();
-    let config = KafkaConfig::new(cluster.bootstrap_servers());
+    let config = KafkaConfig {
+        // A group forms within 3 s there, and whoever has a shorter session is no member any more.
+        session_ms: Some(6_000),
+        ..KafkaConfig::new(cluster.bootstrap_servers())
+    };
     (cluster, config)
 }
 

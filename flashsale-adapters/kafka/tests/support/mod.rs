@@ -29,7 +29,9 @@ pub(crate) fn on_the_broker_of_all(topic: &str) -> KafkaConfig {
     KafkaConfig {
         // The first message to a new topic may take a second.
         publish_wait_ms: 10_000,
-        session_ms: 1_500,
+        // What is committed is to be seen by others, also on a busy machine.
+        commit_wait_ms: 10_000,
+        session_ms: Some(1_500),
         ..on(&KAFKA, topic)
     }
 }
