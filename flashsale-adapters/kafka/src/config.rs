@@ -244,7 +244,7 @@ impl KafkaConfig {
             .set("heartbeat.interval.ms", heartbeat_ms.to_string())
             // Many small fetches cost the brokers more than anything else; so wait a moment for
             // enough to come together.
-            .set("fetch.min.bytes", "65536")
+            .set("fetch.min.bytes", "1000000")
             .set("fetch.wait.max.ms", "20")
             // What is fetched ahead is dropped when the partitions are paused.
             .set("queued.min.messages", "2000")
