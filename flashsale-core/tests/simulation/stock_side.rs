@@ -1,10 +1,11 @@
 //! The stock store itself, behind the network, and how it loses data.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flashsale_core::domain::{
-    AttemptId, Decision, Levels, OrderId, Phase, Quantity, SaleRef, Settlement, Timestamp, UserId,
+    AttemptId, Decision, Hold, Levels, OrderId, Phase, Quantity, SaleRef, Settlement, Timestamp,
+    UserId,
 };
 use flashsale_core::ports::StockStore;
 use flashsale_core::testing::MemoryStockStore;
@@ -63,6 +64,13 @@ impl StockSide {
     /// The stock as it truly is.
     pub(crate) fn levels(&self, sale: &SaleRef) -> Option<Levels> {
         at_once(self.front.levels(sale)).expect("memory does not fail")
+    }
+
+    /// The units that the attempts of these users hold.
+    pub(crate) fn held(&self, sale: &SaleRef, users: &[UserId]) -> BTreeMap<AttemptId, u64> {
+        let holds = at_once(self.front.holds(sale, users)).expect("memory does not fail");
+        let units = |hold: Hold| (hold.attempt, hold.quantity.units());
+        holds.into_iter().flatten().map(units).collect()
     }
 
     /// Keeps a copy of how the store is now.
@@ -125,7 +133,7 @@ pub(crate) async fn lose(world: Arc<World>) {
         if world.is_healed() {
             return;
         }
-        let before = world.all_levels();
+        let before = world.all_stock();
         match handle.below(3) {
             0 if losses.rolls_back => {
                 note("goes back");

@@ -1,10 +1,11 @@
 //! One simulated world: the services behind the network, the processes, and what went on.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flashsale_core::domain::{
-    Attempt, Decision, Levels, NewSale, Sale, SaleId, Timestamp, UserId, Window,
+    Attempt, AttemptId, Decision, NewSale, Sale, SaleId, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{Clock, OrderRepo, SaleRepo};
 use flashsale_core::services::EngineServices;
@@ -22,6 +23,23 @@ use super::slot::Slot;
 use super::stock_side::StockSide;
 use super::trace::{About, Counts, Event, Trace};
 use super::weather::{Sales, Service, Weather};
+
+/// The stock of a sale at one moment.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    available: u64,
+    /// The units that each attempt holds.
+    held: BTreeMap<AttemptId, u64>,
+}
+
+impl Stock {
+    /// The units that are held here, by attempts that hold nothing there.
+    fn units_without(&self, other: &Self) -> u64 {
+        let held = self.held.iter();
+        let gone = held.filter(|(attempt, _)| !other.held.contains_key(attempt));
+        gone.map(|(_, units)| units).sum()
+    }
+}
 
 pub(crate) struct World {
     pub(crate) weather: Weather,
@@ -153,27 +171,25 @@ impl World {
         }
     }
 
-    /// The stock of every sale as the store shows it.
-    pub(crate) fn all_levels(&self) -> Vec<Option<Levels>> {
-        let levels = |sale: &Sale| self.stock.levels(&sale.key());
-        self.all_sales().iter().map(levels).collect()
+    /// The stock of every sale as the store has it.
+    pub(crate) fn all_stock(&self) -> Vec<Stock> {
+        let users: Vec<_> = (1..=self.weather.users).map(Self::user).collect();
+        let stock = |sale: &Sale| Stock {
+            available: self.stock.levels(&sale.key()).map_or(0, |l| l.available),
+            held: self.stock.held(&sale.key(), &users),
+        };
+        self.all_sales().iter().map(stock).collect()
     }
 
-    /// The stock store, which had been like this, has lost data: holds, or withdrawals.
-    pub(crate) fn has_lost(&self, before: &[Option<Levels>]) {
-        let units = |levels: Option<Levels>| {
-            levels.map_or((0, 0), |levels| {
-                (levels.reserved + levels.sold, levels.available)
-            })
-        };
-        for (sale, before) in self.all_sales().iter().zip(before) {
-            let (held, available) = units(*before);
-            let (held_now, available_now) = units(self.stock.levels(&sale.key()));
-            let (lost, back) = (
-                held.saturating_sub(held_now),
-                available_now.saturating_sub(available),
-            );
-            self.books().lost(sale, lost.max(back));
+    /// The stock store, which had been like this, has lost data: holds, or withdrawals. What it has
+    /// again, because it has forgotten that it ended, makes up for neither.
+    pub(crate) fn has_lost(&self, before: &[Stock]) {
+        for ((sale, before), now) in self.all_sales().iter().zip(before).zip(self.all_stock()) {
+            let lost = before.units_without(&now);
+            let expected = before.available + lost;
+            let shown = now.available + now.units_without(before);
+            self.books()
+                .lost(sale, lost + shown.saturating_sub(expected));
         }
     }
 
