@@ -99,6 +99,10 @@ impl Bug {
                 weather.calls[Service::Orders as usize].reply_lost = 200;
                 weather.calls[Service::Stock as usize].refused = 150;
             }
+            Self::WritesAFailureOverASuccess => {
+                weather.tries = 16;
+                weather.calls[Service::Stock as usize].refused = 150;
+            }
             Self::SwallowsTheUnreadable => {
                 weather.queue.acked_lost = 0;
                 weather.queue.corrupt = weather.queue.corrupt.max(20);
@@ -130,7 +134,6 @@ impl Bug {
                 weather.danger.freeze = 2_000;
             }
             Self::RefusesRetries
-            | Self::WritesAFailureOverASuccess
             | Self::ForgetsAttempts
             | Self::RebuildsWithoutDraining
             | Self::RemembersNothing
