@@ -6,6 +6,7 @@ use flashsale_core::ports::{AttemptReader, Delivery};
 use flashsale_core::{ErrorKind, PortError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use crate::bell::Bell;
 use crate::config::{KafkaConfig, SESSION_LONG_MS, check_group};
@@ -43,13 +44,17 @@ impl KafkaAttemptReader {
             return Err(Fault::new(ErrorKind::Stopped, "the queue is closed"));
         };
         let shelf = Arc::new(Shelf::new(config.buffer_max, Arc::clone(&bell)));
-        let instance = config.instance.as_ref();
-        let seat = instance.map(|_| readers.seat(group));
-        let tray = Arc::new(Tray::default());
-        let member = |session_ms| {
-            let seat = seat.as_ref().map(|seat| seat.number);
-            config.member(group, seat, session_ms)
+        let (seat, name) = match &config.instance {
+            Some(instance) => {
+                let seat = readers.seat(group);
+                let name = format!("{instance}-{}", seat.number);
+                (Some(seat), name)
+            }
+            // Nobody else has it, and nobody will have it again.
+            None => (None, format!("flashsale-{}", Uuid::now_v7())),
         };
+        let tray = Arc::new(Tray::default());
+        let member = |session_ms| config.member(group, &name, session_ms);
         let patient_client = match config.session_ms {
             Some(_) => None,
             None => Some(member(SESSION_LONG_MS)),

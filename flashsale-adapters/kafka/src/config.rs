@@ -49,7 +49,8 @@ pub struct KafkaConfig {
     pub session_ms: Option<u64>,
     /// Names this process among the readers of a group, for ever: if it is back within the session
     /// it gets its partitions back at once, and until the session is over nobody else does. No two
-    /// processes may have one name. None by default.
+    /// processes may have one name. None by default: then others get the partitions of a reader that
+    /// ends at once.
     pub instance: Option<String>,
     /// Further settings of librdkafka, with their values, for the connections: credentials,
     /// compression and the like. Those that this adapter has promises on are refused. Values do not
@@ -172,7 +173,7 @@ impl KafkaConfig {
         if let Some((name, _)) = self.properties.iter().find(|(name, _)| is_ours(name)) {
             return Err(wrong(name, "is not free: this adapter's promises need it"));
         }
-        let member = self.member("group", Some(0), self.session_asked_ms());
+        let member = self.member("group", "name", self.session_asked_ms());
         for client in [self.producer(), member] {
             match client.create_native_config() {
                 Ok(_) => {}
@@ -232,12 +233,13 @@ impl KafkaConfig {
         self.session_ms.unwrap_or(SESSION_SHORT_MS)
     }
 
-    /// A member of a group that reads attempts. If this process has a name, the members have one by
-    /// their seats.
-    pub(crate) fn member(&self, group: &str, seat: Option<usize>, session_ms: u64) -> ClientConfig {
+    /// A member of a group that reads attempts. By its name the brokers know it again, whatever
+    /// happened meanwhile.
+    pub(crate) fn member(&self, group: &str, name: &str, session_ms: u64) -> ClientConfig {
         let heartbeat_ms = HEARTBEAT_MAX_MS.min(session_ms / 4);
         let mut client = self.observer(group);
         client
+            .set("group.instance.id", name)
             .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", session_ms.to_string())
@@ -252,9 +254,6 @@ impl KafkaConfig {
             .set("fetch.queue.backoff.ms", "10")
             // A topic that is not there yet is looked for this often.
             .set("topic.metadata.refresh.interval.ms", "1000");
-        if let (Some(instance), Some(seat)) = (&self.instance, seat) {
-            client.set("group.instance.id", format!("{instance}-{seat}"));
-        }
         self.adjusted(client)
     }
 

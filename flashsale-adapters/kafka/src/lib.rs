@@ -8,6 +8,7 @@ mod clerk;
 mod config;
 mod error;
 mod keeper;
+mod leaving;
 mod message;
 mod observer;
 mod producer;

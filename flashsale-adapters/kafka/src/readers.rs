@@ -24,7 +24,7 @@ struct State {
     seats: HashMap<String, Vec<Arc<Seat>>>,
 }
 
-/// A place in a group, for the static membership of one reader at a time.
+/// A place in a group, for one reader at a time of a process with a name.
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) number: usize,

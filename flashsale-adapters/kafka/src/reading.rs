@@ -15,6 +15,7 @@ use crate::bell::Bell;
 use crate::clerk::Clerk;
 use crate::config::SESSION_LONG_MS;
 use crate::error::refusal;
+use crate::leaving::leave;
 use crate::message::decode;
 use crate::readers::{Living, Readers, Seat};
 use crate::reports::{Client, Reports, log};
@@ -36,7 +37,7 @@ pub(crate) struct Reading {
     pub(crate) tray: Arc<Tray>,
     pub(crate) readers: Arc<Readers>,
     pub(crate) reports: Arc<Reports>,
-    /// For a static member.
+    /// That of a process with a name, which comes back to it.
     pub(crate) seat: Option<Arc<Seat>>,
     /// Held as long as the thread lives.
     pub(crate) _living: Living,
@@ -62,8 +63,12 @@ const ANNOUNCE_EVERY: usize = 256;
 /// How long a full shelf is waited for before the partitions are paused. Pausing throws away what
 /// was fetched ahead; not polling keeps the group waiting.
 const FULL_PATIENCE: Duration = Duration::from_millis(500);
-/// The pause before a new consumer takes the place of one that cannot go on.
+/// The pause before a new consumer takes the place of one that cannot go on: another process may
+/// have its name.
 const REPLACE_PAUSE: Duration = Duration::from_millis(500);
+/// The same if nobody else can have its name: brokers take it for another one after they have
+/// forgotten what they knew last.
+const RESUME_PAUSE: Duration = Duration::from_millis(20);
 
 impl Reading {
     /// One consumer after the other, each until it cannot go on.
@@ -79,12 +84,13 @@ impl Reading {
             tray: Arc::clone(&self.tray),
         };
         while !self.bell.is_closed() {
-            match self.make() {
+            let pause = match self.make() {
                 Ok(consumer) => match self.serve(&consumer) {
-                    End::Closed => {}
+                    End::Closed => return,
                     End::Fatal => {
                         let why = consumer.client().fatal_error();
                         tracing::warn!(group = self.group, ?why, "a Kafka consumer is replaced");
+                        self.seat.as_ref().map_or(RESUME_PAUSE, |_| REPLACE_PAUSE)
                     }
                     End::Session => {
                         self.lengthen_sessions();
@@ -93,9 +99,10 @@ impl Reading {
                 },
                 Err(error) => {
                     tracing::warn!(%error, "no Kafka consumer can be made; trying again");
+                    REPLACE_PAUSE
                 }
-            }
-            self.pause();
+            };
+            self.pause(pause);
         }
     }
 
@@ -118,11 +125,11 @@ impl Reading {
         Ok(consumer)
     }
 
-    fn pause(&self) {
-        let over = Instant::now() + REPLACE_PAUSE;
+    fn pause(&self, pause: Duration) {
+        let over = Instant::now() + pause;
         while !self.bell.is_closed() && Instant::now() < over {
             self.bell.calm();
-            self.bell.wait(IDLE);
+            self.bell.wait(IDLE.min(pause));
             // What it is about belongs to others.
             self.tray.clear();
         }
@@ -145,6 +152,9 @@ impl Reading {
             self.poll(consumer)
         });
         self.shelf.revoke_all();
+        if end == End::Closed && self.seat.is_none() {
+            leave(consumer);
+        }
         end
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flashsale_core::ErrorKind;
 use flashsale_core::domain::AttemptId;
 use flashsale_core::ports::HealthCheck;
-use flashsale_core::ports::{AttemptQueue, Published};
+use flashsale_core::ports::{AttemptQueue, AttemptReader, Published};
 use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 use flashsale_stack::Kafka;
 use tokio::task::JoinSet;
@@ -201,4 +201,68 @@ async fn a_message_that_is_given_up_takes_no_other_with_it() {
         }
     })
     .await;
+}
+
+/// Publishes until each of these readers has read something: each has partitions.
+async fn all_read(queue: &KafkaAttemptQueue, readers: &mut [Box<dyn AttemptReader>]) {
+    let since = Instant::now();
+    for reader in readers {
+        loop {
+            assert!(since.elapsed() < PATIENCE, "one reads nothing");
+            logged_at_last(queue).await;
+            let items = reader.poll(1_024, 20).await.unwrap();
+            reader.commit().await.unwrap();
+            if !items.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+/// Publishes attempts to all partitions, more or less, and reads them.
+async fn all_partitions_are_read(
+    queue: &KafkaAttemptQueue,
+    readers: &mut [Box<dyn AttemptReader>],
+) {
+    let mut missing = HashSet::new();
+    for _ in 0..20 {
+        missing.insert(logged_at_last(queue).await.id);
+    }
+    let since = Instant::now();
+    while !missing.is_empty() {
+        assert!(since.elapsed() < PATIENCE, "{} do not come", missing.len());
+        for reader in &mut *readers {
+            for id in came(&reader.poll(1_024, 10).await.unwrap()) {
+                missing.remove(&id);
+            }
+            reader.commit().await.unwrap();
+        }
+    }
+}
+
+/// The readers have given themselves up meanwhile, and the broker still knows those that they were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_read_on_when_the_broker_was_away_for_longer_than_a_session() {
+    const AWAY: Duration = Duration::from_millis(3_500);
+    let mut kafka = Kafka::start();
+    let queue = queue(&on(&kafka, "long-away")).await;
+    let mut readers = [
+        queue.subscribe("workers").await.unwrap(),
+        queue.subscribe("workers").await.unwrap(),
+    ];
+    // The second time it dies twice, before everybody is back.
+    for deaths in [1, 2] {
+        all_read(&queue, &mut readers).await;
+        for _ in 0..deaths {
+            tokio::task::block_in_place(|| {
+                kafka.kill();
+                std::thread::sleep(AWAY);
+                kafka.start_now();
+            });
+        }
+        let since = Instant::now();
+        all_partitions_are_read(&queue, &mut readers).await;
+        println!("{deaths} deaths: all is read after {:?}", since.elapsed());
+    }
+    all_read(&queue, &mut readers).await;
 }

@@ -232,6 +232,29 @@ async fn a_closed_queue_has_left_its_groups() {
     );
 }
 
+/// It has not to be dead for its session first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_reader_had_that_ends_comes_to_another_at_once() {
+    let config = KafkaConfig {
+        session_ms: Some(120_000),
+        ..on_the_broker_of_all("handed-over")
+    };
+    let queue = queue(&config).await;
+    let all = ids(&logged(&queue, 300).await);
+    let mut heir = queue.subscribe("handed-over").await.unwrap();
+    for _ in 0..5 {
+        let mut ending = queue.subscribe("handed-over").await.unwrap();
+        read_until(&mut *ending, |items| !items.is_empty()).await;
+        heir.rewind().await.unwrap();
+        drop(ending);
+        let since = Instant::now();
+        read_all(&mut *heir, &all).await;
+        println!("the other has all after {:?}", since.elapsed());
+    }
+    heir.commit().await.unwrap();
+    assert_eq!(queue.lag("handed-over").await.unwrap(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_much_may_be_polled_and_not_committed() {
     let queue = queue(&on_the_broker_of_all("uncommitted")).await;
