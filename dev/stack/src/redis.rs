@@ -30,6 +30,12 @@ impl Redis {
         Self::started(Port::free(), options)
     }
 
+    /// Starts one that has on disk what it answers, to be killed. Others put off writing, for up to
+    /// 2 s, while the disk is busy with a sync, and lose it if they are killed then.
+    pub fn synced() -> Self {
+        Self::with(&["--appendfsync", "always"])
+    }
+
     /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
     pub fn reserve() -> Self {
         Self::new(Home::fresh("redis", ENDING), Port::free(), &[])

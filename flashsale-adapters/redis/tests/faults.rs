@@ -157,8 +157,7 @@ async fn until_it_is_missed(store: &RedisStockStore) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_killed_costs_no_unit() {
-    // With everysec Redis puts off writing, for up to 2 s, while the disk is busy with a sync.
-    let mut redis = Redis::with(&["--appendfsync", "always"]);
+    let mut redis = Redis::synced();
     let store = punctual(redis.url());
     open(&store, MANY).await;
     let buyers = Buyers::start(&store, 64);

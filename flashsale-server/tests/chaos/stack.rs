@@ -137,7 +137,7 @@ impl Stack {
                     kafka
                 });
                 let postgres = scope.spawn(Postgres::start);
-                let redis = scope.spawn(Redis::start);
+                let redis = scope.spawn(Redis::synced);
                 (
                     redis.join().unwrap(),
                     kafka.join().unwrap(),

@@ -50,7 +50,7 @@ impl Shop {
             kafka: Kafka::start(),
             postgres: Postgres::start(),
         };
-        Self::of(Redis::start(), own)
+        Self::of(Redis::synced(), own)
     }
 
     /// On these servers, which need not run yet.
