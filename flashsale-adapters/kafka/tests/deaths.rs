@@ -129,6 +129,7 @@ async fn what_two_had_who_die_shortly_after_each_other_comes_to_the_third() {
     let mut second = Reader::start(&config).await;
     let mut heir = queue.subscribe("two-die").await.unwrap();
     first.kill();
+    // The other one dies within the session of the first, when the group already waits for it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     second.kill();
     let since = Instant::now();
