@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use flashsale_core::domain::{
-    AttemptId, Epoch, Ledger, NewSale, Phase, ProductId, Quantity, Reservation, SaleId, SaleRef,
+    AttemptId, Epoch, Ledger, NewSale, Phase, ProductId, Quantity, ReserveRequest, SaleId, SaleRef,
     StockSnapshot, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::NoRecorder;
@@ -42,8 +42,8 @@ fn ledger(criterion: &mut Criterion) {
             },
         )
     };
-    let wishes: Vec<_> = (1..=1_000)
-        .map(|number| Reservation {
+    let requests: Vec<_> = (1..=1_000)
+        .map(|number| ReserveRequest {
             attempt: AttemptId::from_uuid(Uuid::from_u128(u128::from(number))),
             user: user(number),
             quantity: Quantity::ONE,
@@ -57,8 +57,8 @@ fn ledger(criterion: &mut Criterion) {
             bencher.iter_batched_ref(
                 || open(stock),
                 |ledger| {
-                    for wish in &wishes {
-                        std::hint::black_box(ledger.reserve(sale.epoch, wish, now));
+                    for request in &requests {
+                        std::hint::black_box(ledger.reserve(sale.epoch, request, now));
                     }
                 },
                 BatchSize::SmallInput,

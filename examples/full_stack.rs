@@ -75,7 +75,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A worker, here in the same process, makes it an order.
     let ordered = async {
         loop {
-            let standing = shop.flash_sale.standing(&ann, sale.product.id).await?;
+            let standing = shop
+                .flash_sale
+                .purchase_status(&ann, sale.product.id)
+                .await?;
             if standing.status == OrderStatus::Success {
                 return Ok::<_, Box<dyn Error>>(());
             }

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{Attempt, NewSale, OrderStatus, UserId, Window};
 use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, Clock, Delivery, HealthCheck, NoRecorder, Published, QueueMark,
-    SoleProcess,
+    AttemptQueue, AttemptReader, Clock, Delivery, HealthCheck, NoRecorder, Published,
+    QueuePosition, SoleProcess,
 };
 use flashsale_core::services::{AttemptOutcome, EnginePorts};
 use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
@@ -56,11 +56,11 @@ impl AttemptQueue for ListQueue {
     }
 
     /// Nothing was ever confirmed, so nothing has to be waited for.
-    async fn mark(&self) -> Result<QueueMark, PortError> {
-        Ok(QueueMark::default())
+    async fn end(&self) -> Result<QueuePosition, PortError> {
+        Ok(QueuePosition::default())
     }
 
-    async fn left(&self, _group: &str, _mark: &QueueMark) -> Result<u64, PortError> {
+    async fn lag(&self, _group: &str, _until: &QueuePosition) -> Result<u64, PortError> {
         Ok(0)
     }
 
@@ -169,7 +169,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while shop.worker.step(&mut *reader, 10).await?.decided > 0 {}
     for name in ["ann", "bob", "eve"] {
         let user = UserId::new(name)?;
-        let standing = shop.flash_sale.standing(&user, sale.product.id).await?;
+        let standing = shop
+            .flash_sale
+            .purchase_status(&user, sale.product.id)
+            .await?;
         println!(
             "{name}: {:?}, attempted: {}",
             standing.status, standing.attempted
@@ -177,7 +180,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let bought = standing.status == OrderStatus::Success;
         assert_eq!(bought, name != "eve");
     }
-    let account = shop.auditor.account(sale.id).await?.ok_or("no account")?;
+    let account = shop.auditor.reconcile(sale.id).await?.ok_or("no account")?;
     assert!(account.findings.is_empty(), "{:?}", account.findings);
     drop((shop, own));
     Ok(())

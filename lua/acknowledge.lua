@@ -20,13 +20,13 @@ local held = redis.call('HMGET', KEYS[2], unpack(users))
 
 local done, hset, zadd = {}, {}, {}
 for i = 1, count do
-  local user, hold = users[i], held[i]
-  if hold and not done[user] and string.sub(hold, 1, 2) == 'R|' then
-    local attempt, seq = string.match(hold, '^R|([^|]+)|%d+|%d+|(%d+)|')
+  local user, allocation = users[i], held[i]
+  if allocation and not done[user] and string.sub(allocation, 1, 2) == 'R|' then
+    local attempt, seq = string.match(allocation, '^R|([^|]+)|%d+|%d+|(%d+)|')
     if attempt == ARGV[2 * i + 3] then
       done[user] = true
       hset[#hset + 1] = user
-      hset[#hset + 1] = 'L' .. string.sub(hold, 2)
+      hset[#hset + 1] = 'L' .. string.sub(allocation, 2)
       zadd[#zadd + 1] = string.format('%.0f', tonumber(seq) + 4503599627370496)
       zadd[#zadd + 1] = user
     end

@@ -17,11 +17,11 @@ if behind or tonumber(ARGV[2]) > tonumber(m[2]) then
 end
 -- The attempts that the queue does not have, and behind them those that it has.
 local logged = '4503599627370496'
-local unlogged = redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. logged)
+local unpublished = redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. logged)
 local function oldest(from)
   local user = redis.call('ZRANGE', KEYS[4], from, '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
   return user and redis.call('HGET', KEYS[3], user) or false
 end
 return {m[2], m[3], m[4], m[5], redis.call('GET', KEYS[1]), m[6], m[7],
-  redis.call('ZCARD', KEYS[4]), unlogged, tonumber(m[3]) + tonumber(m[8]),
+  redis.call('ZCARD', KEYS[4]), unpublished, tonumber(m[3]) + tonumber(m[8]),
   oldest('-inf'), oldest(logged)}

@@ -3,13 +3,13 @@
 --
 -- KEYS    1 stock, 2 sale, 3 users, 4 outbox
 -- ARGV    1 sale id, 2 the caller's epoch, 3 the highest seq that he has seen of it, 4 now in ms
---         ('' = the clock of this server), then per wish: user, attempt, quantity. At most 1,024
---         wishes: what unpack puts on Lua's stack has to stay below 8,000.
+--         ('' = the clock of this server), then per request: user, attempt, quantity. At most 1,024
+--         requests: what unpack puts on Lua's stack has to stay below 8,000.
 -- RETURNS {'NOT_LOADED'} | {'OTHER_EPOCH'}
 --         | {'OK', answers, seq, holders' version, available, ms, start ms, end ms,
 --            hold, hold, ...}
---         answers has one letter per wish: R reserved (their seqs count up to seq, in order),
---         H held (the hold follows, in order), S sold out, P paused, F recovering, E too early,
+--         answers has one letter per request: R reserved (their seqs count up to seq, in order),
+--         H held (the allocation follows, in order), S sold out, P paused, F recovering, E too early,
 --         D over.
 -- COST    Three reads per call and one HMGET of n users. Only if somebody gets units: four writes
 --         per call. A refused user leaves nothing behind.
@@ -53,13 +53,13 @@ for i = 1, count do users[i] = ARGV[3 * i + 2] end
 local held = redis.call('HMGET', KEYS[3], unpack(users))
 
 local taken = 0
-local answers, holds, fresh, hset, zadd = {}, {}, {}, {}, {}
+local answers, allocations, fresh, hset, zadd = {}, {}, {}, {}, {}
 for i = 1, count do
   local user = users[i]
-  local hold = held[i] or fresh[user]
-  if hold then
+  local allocation = held[i] or fresh[user]
+  if allocation then
     answers[i] = 'H'
-    holds[#holds + 1] = hold
+    allocations[#allocations + 1] = allocation
   elseif refusal then
     answers[i] = refusal
   else
@@ -73,10 +73,10 @@ for i = 1, count do
       taken = taken + quantity
       seq = seq + 1
       local s = string.format('%.0f', seq)
-      hold = 'R|' .. attempt .. '|' .. text .. '|' .. ARGV[2] .. '|' .. s .. '|' .. ms
-      fresh[user] = hold
+      allocation = 'R|' .. attempt .. '|' .. text .. '|' .. ARGV[2] .. '|' .. s .. '|' .. ms
+      fresh[user] = allocation
       hset[#hset + 1] = user
-      hset[#hset + 1] = hold
+      hset[#hset + 1] = allocation
       zadd[#zadd + 1] = s
       zadd[#zadd + 1] = user
     end
@@ -92,4 +92,4 @@ if taken > 0 then
 end
 -- Whoever comes to hold units changes seq, or was healed.
 return {'OK', table.concat(answers), seq, seq + tonumber(m[9]), available, ms, m[6], m[7],
-  unpack(holds)}
+  unpack(allocations)}

@@ -30,18 +30,18 @@ local count = (#ARGV - 3) / 6
 local users = {}
 for i = 1, count do users[i] = ARGV[6 * i - 2] end
 local found = redis.call('HMGET', KEYS[3], unpack(users))
-local holds, order = {}, {}
-for i = 1, count do holds[users[i]] = found[i] end
+local allocations, order = {}, {}
+for i = 1, count do allocations[users[i]] = found[i] end
 
 local answers, changed, zrem = {}, {}, {}
-local function change(user, hold)
+local function change(user, allocation)
   if changed[user] == nil then order[#order + 1] = user end
   changed[user] = true
-  holds[user] = hold
+  allocations[user] = allocation
 end
 
-local function undecided(hold)
-  local state = string.byte(hold)
+local function undecided(allocation)
+  local state = string.byte(allocation)
   return state == 82 or state == 76 -- R or L
 end
 
@@ -51,8 +51,8 @@ for i = 1, count do
   local decision, reference = ARGV[at + 4], ARGV[at + 5]
   local units = tonumber(quantity)
   local answer = 'U'
-  local hold = holds[user]
-  if not hold then
+  local allocation = allocations[user]
+  if not allocation then
     if decision == 'C' then
       if available < units then
         answer = 'X'
@@ -66,18 +66,18 @@ for i = 1, count do
           .. '|' .. reference)
       end
     end
-  elseif decision == 'C' and undecided(hold)
-    and string.sub(hold, 2, 4 + #attempt + #quantity) == '|' .. attempt .. '|' .. quantity .. '|'
+  elseif decision == 'C' and undecided(allocation)
+    and string.sub(allocation, 2, 4 + #attempt + #quantity) == '|' .. attempt .. '|' .. quantity .. '|'
   then
-    -- What nearly all of them are: the hold is bought as it is.
+    -- What nearly all of them are: the allocation is bought as it is.
     answer = 'C'
     reserved = reserved - units
     sold = sold + units
     zrem[#zrem + 1] = user
-    change(user, 'C' .. string.sub(hold, 2) .. '|' .. reference)
+    change(user, 'C' .. string.sub(allocation, 2) .. '|' .. reference)
   else
     local state, holder, kept, epoch, s, ms =
-      string.match(hold, '^([RL])|([^|]+)|(%d+)|(%d+)|(%d+)|(%-?%d+)$')
+      string.match(allocation, '^([RL])|([^|]+)|(%d+)|(%d+)|(%d+)|(%-?%d+)$')
     local same = holder == attempt
     if state and (decision == 'C' or (decision == 'D' and same)) then
       local bought, amount, by = reference, quantity, attempt
@@ -114,10 +114,10 @@ if #order > 0 then
   local hset, hdel = {}, {}
   for i = 1, #order do
     local user = order[i]
-    local hold = holds[user]
-    if hold then
+    local allocation = allocations[user]
+    if allocation then
       hset[#hset + 1] = user
-      hset[#hset + 1] = hold
+      hset[#hset + 1] = allocation
     else
       hdel[#hdel + 1] = user
     end

@@ -3,7 +3,7 @@
 --
 -- KEYS    1 sale, 2 users, 3 outbox
 -- ARGV    1 sale id, 2 the latest moment in ms, 3 how many at most (1 to 1,024), 4 'all', or
---         'unlogged': only those that the queue does not have
+--         'unpublished': only those that the queue does not have
 -- RETURNS {user, hold, user, hold, ...}, the oldest first
 -- COST    Two ZRANGEs and one HMGET of n users at most.
 
@@ -15,12 +15,12 @@ local LOGGED = 4503599627370496
 local function from(lowest, highest)
   return redis.call('ZRANGE', KEYS[3], lowest, highest, 'BYSCORE', 'LIMIT', 0, max, 'WITHSCORES')
 end
-local unlogged = from('-inf', '(4503599627370496')
+local unpublished = from('-inf', '(4503599627370496')
 local logged = ARGV[4] == 'all' and from('4503599627370496', '+inf') or {}
 local users, u, l = {}, 1, 1
-while #users < max and (unlogged[u] or logged[l]) do
-  if not logged[l] or (unlogged[u] and tonumber(unlogged[u + 1]) < logged[l + 1] - LOGGED) then
-    users[#users + 1] = unlogged[u]
+while #users < max and (unpublished[u] or logged[l]) do
+  if not logged[l] or (unpublished[u] and tonumber(unpublished[u + 1]) < logged[l + 1] - LOGGED) then
+    users[#users + 1] = unpublished[u]
     u = u + 2
   else
     users[#users + 1] = logged[l]
@@ -28,16 +28,16 @@ while #users < max and (unlogged[u] or logged[l]) do
   end
 end
 if #users == 0 then return {} end
-local holds = redis.call('HMGET', KEYS[2], unpack(users))
+local allocations = redis.call('HMGET', KEYS[2], unpack(users))
 local found = {}
 for i = 1, #users do
-  local hold = holds[i]
-  if hold then
-    local ms = string.match(hold, '^[RL]|[^|]+|%d+|%d+|%d+|(%-?%d+)$')
+  local allocation = allocations[i]
+  if allocation then
+    local ms = string.match(allocation, '^[RL]|[^|]+|%d+|%d+|%d+|(%-?%d+)$')
     if ms then
       if tonumber(ms) > before then break end
       found[#found + 1] = users[i]
-      found[#found + 1] = hold
+      found[#found + 1] = allocation
     end
   end
 end

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtTokenIssuer};
-use flashsale_core::domain::{NewSale, Quantity, Reservation, Sale, Window};
+use flashsale_core::domain::{NewSale, Quantity, ReserveRequest, Sale, Window};
 use flashsale_core::ports::{Clock, IdSource, StockStore, StockStoreExt, TokenIssuer};
 use flashsale_core::services::{AcceptAfter, OnPublishFailure};
 use flashsale_embedded::{SystemClock, UuidV7};
@@ -287,13 +287,13 @@ async fn reserve(
         product: flashsale_core::domain::ProductId::new(id).expect("positive"),
         epoch: flashsale_core::domain::Epoch::FIRST,
     };
-    let wish = Reservation {
+    let request = ReserveRequest {
         attempt: UuidV7.attempt_id(),
         user,
         quantity: Quantity::ONE,
     };
     let outcome = stock
-        .reserve_one(&sale, &wish)
+        .reserve_one(&sale, &request)
         .await
         .expect("a working Redis");
     let won = matches!(outcome, flashsale_core::domain::ReserveOutcome::Reserved(_));
@@ -306,7 +306,7 @@ async fn reserve(
         .header(CONTENT_TYPE, "application/json")
         .body(format!(
             r#"{{"success":true,"data":{{"attemptId":"{}"}}}}"#,
-            wish.attempt
+            request.attempt
         ))
 }
 

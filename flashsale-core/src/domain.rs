@@ -14,11 +14,11 @@ mod timestamp;
 mod user;
 
 pub use arbiter::{Arbiter, Ruling};
-pub use attempt::{Attempt, Hold, HoldState};
+pub use attempt::{Allocation, AllocationState, Attempt};
 pub use ids::{AttemptId, Epoch, InvalidId, OrderId, ProductId, Quantity, SaleId, UserId};
 pub use ledger::{
-    ApplyOutcome, Buyer, Ledger, Levels, OpenOutcome, Reservation, ReserveOutcome, SettleOutcome,
-    Settlement, StockSnapshot,
+    ApplyOutcome, Buyer, Ledger, Levels, OpenOutcome, ReserveOutcome, ReserveRequest,
+    SettleOutcome, Settlement, StockSnapshot,
 };
 pub use order::{Decision, FailReason, Kept, Order, OrderStatus, SaleResult, Totals};
 pub use sale::{

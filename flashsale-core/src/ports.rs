@@ -21,7 +21,9 @@ mod stock_store;
 mod token_issuer;
 mod user_repo;
 
-pub use attempt_queue::{AttemptQueue, AttemptReader, Delivery, Published, QueueMark, Undecodable};
+pub use attempt_queue::{
+    AttemptQueue, AttemptReader, Delivery, Published, QueuePosition, Undecodable,
+};
 pub use attempt_repo::{AttemptRecord, AttemptRepo, RecordedOutcome};
 pub use clock::{Clock, IdSource};
 pub use dead_letter_repo::{DeadLetter, DeadLetterRepo};

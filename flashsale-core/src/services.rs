@@ -7,11 +7,11 @@
 mod audit_trail;
 mod auditor;
 mod auth;
-mod both;
 mod catalogue;
 mod dead_letters;
 mod engine;
 mod flash_sale;
+mod join;
 mod recovery;
 mod relay;
 mod repair;
@@ -20,7 +20,7 @@ mod settling;
 mod worker;
 
 pub use audit_trail::AuditTrail;
-pub use auditor::{Account, Auditor, Finding, Story, Verdict};
+pub use auditor::{Auditor, Finding, Reconciliation, UserTimeline, Verdict};
 pub use auth::{
     AuthService, Field, LoginOutcome, LoginSuccess, RegisterOutcome, Registration,
     RegistrationInvalid,
@@ -30,10 +30,10 @@ pub use dead_letters::{DeadLetters, ReplayOutcome};
 pub use engine::{EnginePorts, EngineServices};
 pub use flash_sale::{
     AcceptAfter, Acceptance, AttemptOutcome, Durability, FlashSalePorts, FlashSaleService,
-    OnPublishFailure, Standing,
+    OnPublishFailure, PurchaseStatus,
 };
-pub use recovery::{Recovering, Recovery};
+pub use recovery::{Recovery, RecoveryProgress};
 pub use relay::Relay;
 pub use repair::{Repair, RepairLimits, Repaired};
-pub use sales::{ChangeSaleOutcome, Readiness, SaleService, SaleView};
-pub use worker::{Step, Worker, WorkerPorts};
+pub use sales::{ChangeSaleOutcome, SaleService, SaleView, StockReadiness};
+pub use worker::{Worker, WorkerPorts, WorkerReport};

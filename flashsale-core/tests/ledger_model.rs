@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, AttemptId, Decision, Epoch, FailReason, Hold, HoldState, Kept, Ledger,
-    OpenOutcome, OrderId, Phase, ProductId, Quantity, Reservation, ReserveOutcome, SaleChange,
-    SaleId, SaleRef, SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
-    Window,
+    Allocation, AllocationState, ApplyOutcome, Attempt, AttemptId, Decision, Epoch, FailReason,
+    Kept, Ledger, OpenOutcome, OrderId, Phase, ProductId, Quantity, ReserveOutcome, ReserveRequest,
+    SaleChange, SaleId, SaleRef, SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp,
+    UserId, Window,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -56,7 +56,7 @@ enum Command {
     },
     Look {
         before_ms: i16,
-        unlogged_only: bool,
+        unpublished_only: bool,
         max: usize,
     },
 }
@@ -98,7 +98,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => near.clone().prop_map(|epoch| Command::Fence { epoch }),
         1 => (near, 0..6_u8).prop_map(|(epoch, remaining)| Command::Open { epoch, remaining }),
         2 => (-20..200_i16, any::<bool>(), 0..4_usize)
-            .prop_map(|(before_ms, unlogged_only, max)| Command::Look { before_ms, unlogged_only, max }),
+            .prop_map(|(before_ms, unpublished_only, max)| Command::Look { before_ms, unpublished_only, max }),
     ]
 }
 
@@ -118,7 +118,7 @@ fn near(present: u32, distance: i8) -> u32 {
     present.saturating_add_signed(i32::from(distance))
 }
 
-/// The rules once more: all holds in one list, every sum counted anew.
+/// The rules once more: all allocations in one list, every sum counted anew.
 struct Oracle {
     epoch: u32,
     opened: u32,
@@ -128,7 +128,7 @@ struct Oracle {
     units: u64,
     latest_ms: i64,
     end_ms: i64,
-    holds: Vec<(UserId, Hold)>,
+    allocations: Vec<(UserId, Allocation)>,
 }
 
 impl Oracle {
@@ -141,20 +141,25 @@ impl Oracle {
             units: remaining,
             latest_ms: 0,
             end_ms: WINDOW.end.as_millis(),
-            holds: Vec::new(),
+            allocations: Vec::new(),
         }
     }
 
-    fn hold(&self, user: &UserId) -> Option<&Hold> {
-        self.holds
+    fn allocation(&self, user: &UserId) -> Option<&Allocation> {
+        self.allocations
             .iter()
             .find(|(name, _)| name == user)
-            .map(|(_, hold)| hold)
+            .map(|(_, allocation)| allocation)
     }
 
-    fn sum(&self, counted: impl Fn(&Hold) -> bool) -> u64 {
-        let holds = self.holds.iter().filter(|(_, hold)| counted(hold));
-        holds.map(|(_, hold)| hold.quantity.units()).sum()
+    fn sum(&self, counted: impl Fn(&Allocation) -> bool) -> u64 {
+        let allocations = self
+            .allocations
+            .iter()
+            .filter(|(_, allocation)| counted(allocation));
+        allocations
+            .map(|(_, allocation)| allocation.quantity.units())
+            .sum()
     }
 
     fn available(&self) -> u64 {
@@ -162,17 +167,17 @@ impl Oracle {
     }
 
     fn forget(&mut self, user: &UserId) {
-        self.holds.retain(|(name, _)| name != user);
+        self.allocations.retain(|(name, _)| name != user);
     }
 
-    /// What the answer has to be; the caller adds the hold if it is `None`, that is, reserved.
-    fn refuse(&self, epoch: u32, wish: &Reservation, now_ms: i64) -> Option<ReserveOutcome> {
+    /// What the answer has to be; the caller adds the allocation if it is `None`, that is, reserved.
+    fn refuse(&self, epoch: u32, request: &ReserveRequest, now_ms: i64) -> Option<ReserveOutcome> {
         let now_ms = now_ms.max(self.latest_ms);
         if epoch != self.epoch {
             return Some(ReserveOutcome::Recovering);
         }
-        if let Some(hold) = self.hold(&wish.user) {
-            return Some(ReserveOutcome::Held(hold.clone()));
+        if let Some(allocation) = self.allocation(&request.user) {
+            return Some(ReserveOutcome::AlreadyAllocated(allocation.clone()));
         }
         match self.phase {
             Phase::Paused => Some(ReserveOutcome::Paused),
@@ -182,7 +187,7 @@ impl Oracle {
                 starts_at: WINDOW.start,
             }),
             Phase::Open if now_ms >= self.end_ms => Some(ReserveOutcome::Ended),
-            Phase::Open if self.available() < wish.quantity.units() => {
+            Phase::Open if self.available() < request.quantity.units() => {
                 Some(ReserveOutcome::SoldOut)
             }
             Phase::Open => None,
@@ -191,10 +196,10 @@ impl Oracle {
 
     fn settle(&mut self, settlement: &Settlement) -> SettleOutcome {
         let user = &settlement.user;
-        let held = self.hold(user).cloned();
+        let held = self.allocation(user).cloned();
         let undecided = held
             .clone()
-            .filter(|h| matches!(h.state, HoldState::Reserved { .. }));
+            .filter(|h| matches!(h.state, AllocationState::Reserved { .. }));
         if held.is_some() && undecided.is_none() {
             return SettleOutcome::Unchanged;
         }
@@ -244,7 +249,7 @@ impl Oracle {
             }
         };
         self.forget(user);
-        let hold = Hold {
+        let allocation = Allocation {
             attempt,
             quantity,
             epoch: undecided
@@ -252,21 +257,21 @@ impl Oracle {
                 .map_or(Epoch::new(self.opened), |h| h.epoch),
             seq: undecided.as_ref().map_or(0, |h| h.seq),
             reserved_at: undecided.map_or(settlement.reserved_at, |h| h.reserved_at),
-            state: HoldState::Sold(order),
+            state: AllocationState::Sold(order),
         };
-        self.holds.push((user.clone(), hold));
+        self.allocations.push((user.clone(), allocation));
         // An order of more units than were reserved may take what the store does not have.
         self.units = self.units.max(self.sum(|_| true));
         outcome
     }
 
-    fn undecided(&self) -> Vec<(UserId, Hold)> {
-        let holds = self.holds.iter();
-        let mut undecided: Vec<_> = holds
-            .filter(|(_, hold)| matches!(hold.state, HoldState::Reserved { .. }))
+    fn undecided(&self) -> Vec<(UserId, Allocation)> {
+        let allocations = self.allocations.iter();
+        let mut undecided: Vec<_> = allocations
+            .filter(|(_, allocation)| matches!(allocation.state, AllocationState::Reserved { .. }))
             .cloned()
             .collect();
-        undecided.sort_by_key(|(_, hold)| hold.seq);
+        undecided.sort_by_key(|(_, allocation)| allocation.seq);
         undecided
     }
 }
@@ -340,24 +345,26 @@ impl<'a> Run<'a> {
                 wait_ms,
             } => {
                 self.now_ms = (self.now_ms + i64::from(wait_ms)).max(0);
-                let wish = Reservation {
+                let request = ReserveRequest {
                     attempt: attempt_id(self.id()),
                     user: user(number),
                     quantity: Quantity::new(u32::from(units)).unwrap(),
                 };
-                self.reserve(near(self.oracle.epoch, epoch), &wish);
+                self.reserve(near(self.oracle.epoch, epoch), &request);
             }
             Command::Acknowledge { attempt } => {
                 if let Some(attempt) = self.attempt(attempt) {
                     let news = self.ledger.acknowledge(&attempt.user, attempt.id);
-                    let mut holds = self.oracle.holds.iter_mut();
-                    let hold = holds.find(|(user, _)| *user == attempt.user);
-                    let hold = hold.filter(|(_, hold)| hold.attempt == attempt.id);
-                    let unlogged = HoldState::Reserved { logged: false };
-                    let hold = hold.filter(|(_, hold)| hold.state == unlogged);
-                    assert_eq!(news, hold.is_some());
-                    if let Some((_, hold)) = hold {
-                        hold.state = HoldState::Reserved { logged: true };
+                    let mut allocations = self.oracle.allocations.iter_mut();
+                    let allocation = allocations.find(|(user, _)| *user == attempt.user);
+                    let allocation =
+                        allocation.filter(|(_, allocation)| allocation.attempt == attempt.id);
+                    let unpublished = AllocationState::Reserved { logged: false };
+                    let allocation =
+                        allocation.filter(|(_, allocation)| allocation.state == unpublished);
+                    assert_eq!(news, allocation.is_some());
+                    if let Some((_, allocation)) = allocation {
+                        allocation.state = AllocationState::Reserved { logged: true };
                     }
                 }
             }
@@ -371,8 +378,8 @@ impl<'a> Run<'a> {
             }
             Command::Undo { attempt } => {
                 if let Some(attempt) = self.attempt(attempt) {
-                    let held = self.oracle.hold(&attempt.user).cloned();
-                    let there = held.is_some_and(|hold| hold.attempt == attempt.id);
+                    let held = self.oracle.allocation(&attempt.user).cloned();
+                    let there = held.is_some_and(|allocation| allocation.attempt == attempt.id);
                     assert_eq!(self.ledger.undo(&attempt.user, attempt.id), there);
                     if there {
                         self.oracle.forget(&attempt.user);
@@ -392,40 +399,42 @@ impl<'a> Run<'a> {
             Command::Open { epoch, remaining } => self.open(epoch, u64::from(remaining)),
             Command::Look {
                 before_ms,
-                unlogged_only,
+                unpublished_only,
                 max,
             } => {
-                self.look(before_ms, unlogged_only, max);
+                self.look(before_ms, unpublished_only, max);
             }
         }
         self.check();
     }
 
-    fn reserve(&mut self, epoch: u32, wish: &Reservation) {
+    fn reserve(&mut self, epoch: u32, request: &ReserveRequest) {
         let now = Timestamp::from_millis(self.now_ms);
         let seq = self.ledger.levels().seq;
-        let expected = self.oracle.refuse(epoch, wish, self.now_ms);
-        let outcome = self.ledger.reserve(Epoch::new(epoch), wish, now);
+        let expected = self.oracle.refuse(epoch, request, self.now_ms);
+        let outcome = self.ledger.reserve(Epoch::new(epoch), request, now);
         self.coverage.count(&outcome);
         match (expected, outcome) {
             (None, ReserveOutcome::Reserved(attempt)) => {
                 let at = self.now_ms.max(self.oracle.latest_ms);
-                assert_eq!(attempt.id, wish.attempt);
-                assert_eq!(attempt.user, wish.user);
-                assert_eq!(attempt.quantity, wish.quantity);
+                assert_eq!(attempt.id, request.attempt);
+                assert_eq!(attempt.user, request.user);
+                assert_eq!(attempt.quantity, request.quantity);
                 assert_eq!(attempt.epoch, Epoch::new(epoch));
                 assert_eq!(attempt.reserved_at, Timestamp::from_millis(at));
                 assert!(attempt.seq > seq);
                 self.oracle.latest_ms = at;
-                let hold = Hold {
+                let allocation = Allocation {
                     attempt: attempt.id,
                     quantity: attempt.quantity,
                     epoch: attempt.epoch,
                     seq: attempt.seq,
                     reserved_at: attempt.reserved_at,
-                    state: HoldState::Reserved { logged: false },
+                    state: AllocationState::Reserved { logged: false },
                 };
-                self.oracle.holds.push((attempt.user.clone(), hold));
+                self.oracle
+                    .allocations
+                    .push((attempt.user.clone(), allocation));
                 self.attempts.push(attempt);
             }
             (expected, outcome) => assert_eq!(Some(outcome), expected),
@@ -464,7 +473,7 @@ impl<'a> Run<'a> {
         let again = self.ledger.settle(&settlement);
         let told_again = match outcome {
             SettleOutcome::Drift => SettleOutcome::Drift,
-            // Without a hold a failure is not this store's concern, whatever it was before.
+            // Without an allocation a failure is not this store's concern, whatever it was before.
             _ => SettleOutcome::Unchanged,
         };
         assert_eq!(again, told_again);
@@ -524,28 +533,34 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn look(&mut self, before_ms: i16, unlogged_only: bool, max: usize) {
+    fn look(&mut self, before_ms: i16, unpublished_only: bool, max: usize) {
         let before = Timestamp::from_millis(self.now_ms - i64::from(before_ms));
-        let unlogged = HoldState::Reserved { logged: false };
+        let unpublished = AllocationState::Reserved { logged: false };
         let expected: Vec<_> = self
             .oracle
             .undecided()
             .into_iter()
-            .filter(|(_, hold)| hold.reserved_at <= before)
-            .filter(|(_, hold)| !unlogged_only || hold.state == unlogged)
-            .map(|(user, hold)| hold.to_attempt(self.sale.id, self.sale.product, user))
+            .filter(|(_, allocation)| allocation.reserved_at <= before)
+            .filter(|(_, allocation)| !unpublished_only || allocation.state == unpublished)
+            .map(|(user, allocation)| allocation.to_attempt(self.sale.id, self.sale.product, user))
             .take(max)
             .collect();
-        assert_eq!(self.ledger.undecided(before, unlogged_only, max), expected);
+        assert_eq!(
+            self.ledger.undecided(before, unpublished_only, max),
+            expected
+        );
     }
 
     /// What has to hold after every step.
     fn check(&self) {
         let (oracle, levels) = (&self.oracle, self.ledger.levels());
-        let reserved = |hold: &Hold| matches!(hold.state, HoldState::Reserved { .. });
-        let unlogged = |hold: &Hold| hold.state == HoldState::Reserved { logged: false };
+        let reserved =
+            |allocation: &Allocation| matches!(allocation.state, AllocationState::Reserved { .. });
+        let unpublished = |allocation: &Allocation| {
+            allocation.state == AllocationState::Reserved { logged: false }
+        };
         assert_eq!(levels.reserved, oracle.sum(reserved));
-        assert_eq!(levels.sold, oracle.sum(|hold| !reserved(hold)));
+        assert_eq!(levels.sold, oracle.sum(|allocation| !reserved(allocation)));
         assert_eq!(levels.available, oracle.available());
         assert_eq!(
             levels.available + levels.reserved + levels.sold,
@@ -556,13 +571,18 @@ impl<'a> Run<'a> {
         assert_eq!(levels.epoch, Epoch::new(oracle.epoch));
         let undecided = oracle.undecided();
         assert_eq!(levels.undecided, undecided.len() as u64);
-        let count = undecided.iter().filter(|(_, hold)| unlogged(hold)).count();
-        assert_eq!(levels.unlogged, count as u64);
-        let oldest = undecided.first().map(|(_, hold)| hold.reserved_at);
+        let count = undecided
+            .iter()
+            .filter(|(_, allocation)| unpublished(allocation))
+            .count();
+        assert_eq!(levels.unpublished, count as u64);
+        let oldest = undecided
+            .first()
+            .map(|(_, allocation)| allocation.reserved_at);
         assert_eq!(levels.oldest_reserved_at, oldest);
         for number in 0..6 {
             let user = user(number);
-            assert_eq!(self.ledger.hold(&user), oracle.hold(&user));
+            assert_eq!(self.ledger.allocation(&user), oracle.allocation(&user));
         }
     }
 }
@@ -598,7 +618,7 @@ fn random_commands_are_answered_as_by_the_oracle_and_every_answer_is_given() {
     // `Sold` and `NotLoaded` are answers of a store, not of a ledger: the suites reach them.
     let answers = [
         "ReserveOutcome::Reserved",
-        "ReserveOutcome::Held",
+        "ReserveOutcome::AlreadyAllocated",
         "ReserveOutcome::SoldOut",
         "ReserveOutcome::NotStarted",
         "ReserveOutcome::Ended",

@@ -53,7 +53,7 @@ fn case_for_stock(mutation: StockMutation) -> Option<&'static str> {
         StockMutation::Nothing => return None,
         StockMutation::OversellsByOne => "racing_users_never_oversell",
         StockMutation::ForgetsOnePerUser => "a_racing_user_gets_one_attempt",
-        StockMutation::TellsTheRetrysId => "a_user_who_holds_units_gets_that_hold_back",
+        StockMutation::TellsTheRetrysId => "a_user_who_holds_units_gets_that_allocation_back",
         StockMutation::MarksRefusedUsers => "refused_users_are_not_marked",
         StockMutation::ReturnsStockTwice => "repeating_a_settlement_changes_nothing",
         StockMutation::NeverReturnsStock => "a_stale_cancelled_or_expired_attempt_is_released",
@@ -62,7 +62,7 @@ fn case_for_stock(mutation: StockMutation) -> Option<&'static str> {
         StockMutation::IgnoresGaps => "a_missing_version_is_a_gap",
         StockMutation::IgnoresTheEpoch => "a_caller_of_another_epoch_is_told_to_ask_again",
         StockMutation::TellsTheNewestFirst => {
-            "unlogged_attempts_come_oldest_first_and_up_to_before"
+            "unpublished_attempts_come_oldest_first_and_up_to_before"
         }
         StockMutation::KeepsTheLastResult => {
             "a_failure_never_replaces_the_success_of_the_same_sale"

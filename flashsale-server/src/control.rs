@@ -16,7 +16,7 @@ pub(crate) use address::{ControlAddress, canonical};
 pub(crate) use client::{AskError, ask};
 pub(crate) use operations::Operations;
 pub(crate) use protocol::{
-    AuditReport, Change, LetterLine, NewSaleWish, NewUserWish, Reply, Request, SaleLine,
+    AuditReport, Change, LetterLine, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine,
     StoryReport,
 };
 pub(crate) use socket::ControlSocket;

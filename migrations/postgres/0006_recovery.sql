@@ -3,7 +3,7 @@
 
 ALTER TABLE flash_sales
     -- Whether the shop wants it paused, whatever its phase.
-    ADD COLUMN held boolean NOT NULL DEFAULT false,
+    ADD COLUMN pause_requested boolean NOT NULL DEFAULT false,
     ADD COLUMN withdrawn_stock bigint NOT NULL DEFAULT 0 CHECK (withdrawn_stock >= 0),
     -- Attempts of epochs older than this one are refused.
     ADD COLUMN sealed_epoch bigint NOT NULL DEFAULT 1,
@@ -12,7 +12,7 @@ ALTER TABLE flash_sales
     DROP CONSTRAINT flash_sales_units,
     ADD CONSTRAINT flash_sales_units
         CHECK (remaining_stock BETWEEN 0 AND initial_stock + added_stock - withdrawn_stock);
-UPDATE flash_sales SET held = true WHERE phase = 'PAUSED';
+UPDATE flash_sales SET pause_requested = true WHERE phase = 'PAUSED';
 UPDATE flash_sales SET sealed_epoch = epoch;
 ALTER TABLE flash_sales ADD CONSTRAINT flash_sales_seal CHECK (sealed_epoch BETWEEN 0 AND epoch);
 
@@ -39,7 +39,7 @@ CREATE TRIGGER flash_sales_no_new_units BEFORE UPDATE ON flash_sales FOR EACH RO
 
 DROP TRIGGER flash_sales_tell ON flash_sales;
 CREATE TRIGGER flash_sales_tell AFTER INSERT OR DELETE
-    OR UPDATE OF product_id, start_ms, end_ms, phase, held, initial_stock, added_stock,
+    OR UPDATE OF product_id, start_ms, end_ms, phase, pause_requested, initial_stock, added_stock,
         withdrawn_stock, epoch, sealed_epoch, version
     ON flash_sales FOR EACH STATEMENT EXECUTE FUNCTION flashsale_tell();
 

@@ -2,8 +2,8 @@
 ALTER TABLE results ADD COLUMN reserved_at_ms INTEGER NOT NULL DEFAULT 0;
 
 -- Whether the shop wants a sale paused, whatever its phase.
-ALTER TABLE sales ADD COLUMN held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1));
-UPDATE sales SET held = 1 WHERE phase = 'PAUSED';
+ALTER TABLE sales ADD COLUMN pause_requested INTEGER NOT NULL DEFAULT 0 CHECK (pause_requested IN (0, 1));
+UPDATE sales SET pause_requested = 1 WHERE phase = 'PAUSED';
 ALTER TABLE sales ADD COLUMN withdrawn_stock INTEGER NOT NULL DEFAULT 0
     CHECK (withdrawn_stock >= 0 AND remaining_stock <= initial_stock + added_stock - withdrawn_stock);
 -- Attempts of epochs older than this one are refused.

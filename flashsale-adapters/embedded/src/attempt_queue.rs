@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::Attempt;
-use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueueMark};
+use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueuePosition};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::Notify;
@@ -99,17 +99,15 @@ impl AttemptQueue for EmbeddedAttemptQueue {
         }))
     }
 
-    async fn mark(&self) -> Result<QueueMark, PortError> {
+    async fn end(&self) -> Result<QueuePosition, PortError> {
         let log = self.0.queue.log.lock();
         let last = log.attempts.keys().next_back().copied().unwrap_or(0);
-        Ok(QueueMark {
-            ends: vec![(0, last)],
-        })
+        Ok(QueuePosition::new(last))
     }
 
-    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError> {
+    async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError> {
         let log = self.0.queue.log.lock();
-        let end = mark.ends.first().map_or(0, |(_, end)| *end);
+        let end = until.get::<i64>().copied().unwrap_or_default();
         let done = log.groups.get(group);
         let left = log.attempts.range(..=end).filter(|(position, _)| {
             done.is_none_or(|group| {

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use flashsale_core::domain::{
-    Arbiter, Attempt, AttemptId, Buyer, Decision, Epoch, Hold, Ledger, SaleId, SaleRef,
+    Allocation, Arbiter, Attempt, AttemptId, Buyer, Decision, Epoch, Ledger, SaleId, SaleRef,
     StockSnapshot, UserId, Window,
 };
 use parking_lot::{Mutex, MutexGuard};
@@ -106,9 +106,9 @@ impl Books {
 pub(crate) struct Durable(u64);
 
 impl Durable {
-    /// Whether the hold is on disk.
-    pub(crate) fn has(self, hold: &Hold) -> bool {
-        place(hold.epoch, hold.seq) <= self.0
+    /// Whether the allocation is on disk.
+    pub(crate) fn has(self, allocation: &Allocation) -> bool {
+        place(allocation.epoch, allocation.seq) <= self.0
     }
 }
 

@@ -19,7 +19,7 @@ use crate::rows;
 pub struct EmbeddedSaleRepo(pub(crate) Arc<Engine>);
 
 const SALE: &str = "SELECT sales.id, products.id, products.name, products.description, start_ms,
-        end_ms, phase, initial_stock, added_stock, epoch, version, held, withdrawn_stock, sealed_epoch
+        end_ms, phase, initial_stock, added_stock, epoch, version, pause_requested, withdrawn_stock, sealed_epoch
     FROM sales JOIN products ON products.id = product_id";
 
 #[async_trait]
@@ -250,7 +250,7 @@ fn create(transaction: &Transaction<'_>, new: &NewSale) -> rusqlite::Result<Crea
         window: new.window,
         phase: Phase::Scheduled,
         initial_stock: new.stock,
-        held: false,
+        pause_requested: false,
         added_stock: 0,
         withdrawn_stock: 0,
         epoch,
@@ -273,12 +273,13 @@ fn store_change(
         SaleChange::Extend(end) => ("EXTEND", end.as_millis(), 0),
         SaleChange::Close => ("CLOSE", 0, 0),
     };
-    let sql = "UPDATE sales SET phase = ?2, held = ?3, added_stock = ?4, withdrawn_stock = ?5,
+    let sql =
+        "UPDATE sales SET phase = ?2, pause_requested = ?3, added_stock = ?4, withdrawn_stock = ?5,
         end_ms = ?6, remaining_stock = remaining_stock + ?7, version = ?8 WHERE id = ?1";
     let values = params![
         sale.id.get(),
         rows::phase_name(sale.phase),
-        sale.held,
+        sale.pause_requested,
         sale.added_stock,
         sale.withdrawn_stock,
         sale.window.end.as_millis(),
@@ -325,7 +326,7 @@ fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
         added_stock: row.get(8)?,
         epoch: rows::epoch(row, 9)?,
         version: row.get(10)?,
-        held: row.get(11)?,
+        pause_requested: row.get(11)?,
         withdrawn_stock: row.get(12)?,
         sealed: rows::epoch(row, 13)?,
         // Stock and orders are one file: none is ever behind the other.

@@ -3,8 +3,8 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, AttemptId, Decision, Epoch, Hold, Ledger, Levels, OpenOutcome,
-    ProductId, Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome,
+    Allocation, ApplyOutcome, Attempt, AttemptId, Decision, Epoch, Ledger, Levels, OpenOutcome,
+    ProductId, ReserveOutcome, ReserveRequest, SaleChange, SaleRef, SaleResult, SettleOutcome,
     Settlement, StockEvent, StockSnapshot, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::StockStore;
@@ -26,7 +26,7 @@ use crate::stock_rows::{load_result, store_result, store_settlement, store_snaps
 #[derive(Clone, Debug)]
 pub struct EmbeddedStockStore(pub(crate) Arc<Engine>);
 
-/// What is the same for all wishes of one visit to the ledger.
+/// What is the same for all requests of one visit to the ledger.
 #[derive(Clone, Copy)]
 struct Visit {
     epoch: Epoch,
@@ -37,7 +37,7 @@ struct Visit {
     waited_for: Option<(AttemptId, u64)>,
 }
 
-/// What a wish found in the ledger.
+/// What a request found in the ledger.
 enum Admitted {
     /// The answer stands as soon as the seat resolves.
     Answer(ReserveOutcome),
@@ -75,17 +75,17 @@ impl StockStore for EmbeddedStockStore {
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError> {
-        check_batch("reserve", wishes.len())?;
+        check_batch("reserve", requests.len())?;
         let Some(books) = self.0.books(sale.id)? else {
-            return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
+            return Ok(vec![ReserveOutcome::NotLoaded; requests.len()]);
         };
-        let mut outcomes = Vec::with_capacity(wishes.len());
+        let mut outcomes = Vec::with_capacity(requests.len());
         let mut waited_for = None;
-        while outcomes.len() < wishes.len() {
+        while outcomes.len() < requests.len() {
             let taken_before = taken(&outcomes).count();
-            let rest = &wishes[outcomes.len()..];
+            let rest = &requests[outcomes.len()..];
             let room = self.0.journal.admit("reserve", rest.len());
             if outcomes.is_empty() {
                 room?;
@@ -102,10 +102,10 @@ impl StockStore for EmbeddedStockStore {
             let seat = {
                 let mut ledger = books.ledger();
                 let Some(ledger) = &mut *ledger else {
-                    return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
+                    return Ok(vec![ReserveOutcome::NotLoaded; requests.len()]);
                 };
-                for wish in rest {
-                    match self.admit(&books, ledger, visit, wish, &mut entries) {
+                for request in rest {
+                    match self.admit(&books, ledger, visit, request, &mut entries) {
                         Admitted::Answer(outcome) => outcomes.push(outcome),
                         Admitted::AskAgain(attempt, seq) => {
                             ask_again = Some((attempt, seq));
@@ -193,38 +193,39 @@ impl StockStore for EmbeddedStockStore {
         Ok(outcomes)
     }
 
-    async fn holds(
+    async fn allocations(
         &self,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, PortError> {
+    ) -> Result<Vec<Option<Allocation>>, PortError> {
         check_batch("holds", users.len())?;
         let Some(books) = self.0.books(sale.id)? else {
             return Ok(vec![None; users.len()]);
         };
-        let mut waited_for: Vec<Option<Hold>> = Vec::new();
+        let mut waited_for: Vec<Option<Allocation>> = Vec::new();
         loop {
-            let (holds, seat) = {
+            let (allocations, seat) = {
                 let durable = books.durable();
                 let mut ledger = books.ledger();
                 let Some(ledger) = &mut *ledger else {
                     return Ok(vec![None; users.len()]);
                 };
-                let holds = users.iter().map(|user| ledger.hold(user).cloned());
-                let holds: Vec<_> = holds.collect();
-                if holds == waited_for || holds.iter().flatten().all(|h| durable.has(h)) {
-                    return Ok(holds);
+                let allocations = users.iter().map(|user| ledger.allocation(user).cloned());
+                let allocations: Vec<_> = allocations.collect();
+                if allocations == waited_for || allocations.iter().flatten().all(|h| durable.has(h))
+                {
+                    return Ok(allocations);
                 }
-                (holds, self.0.journal.join([]))
+                (allocations, self.0.journal.join([]))
             };
-            // Nobody is told of a hold that may yet be lost. Those that are still there after
+            // Nobody is told of an allocation that may yet be lost. Those that are still there after
             // this are on disk.
             let _ = seat.await;
-            waited_for = holds;
+            waited_for = allocations;
         }
     }
 
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,
@@ -257,7 +258,7 @@ impl StockStore for EmbeddedStockStore {
             return Ok(ApplyOutcome::NotLoaded);
         };
         // The disk first: a change that only memory had made would be missing there when the next
-        // one is stored. What it makes of the phase is tried on a ledger without holds.
+        // one is stored. What it makes of the phase is tried on a ledger without allocations.
         let levels = ledger.levels();
         let mut trial = Ledger::open(
             ledger.sale(),
@@ -362,19 +363,21 @@ impl EmbeddedStockStore {
         books: &Arc<Books>,
         ledger: &mut Ledger,
         visit: Visit,
-        wish: &Reservation,
+        request: &ReserveRequest,
         entries: &mut Vec<Entry>,
     ) -> Admitted {
-        let attempt = match ledger.reserve(visit.epoch, wish, visit.now) {
+        let attempt = match ledger.reserve(visit.epoch, request, visit.now) {
             ReserveOutcome::Reserved(attempt) => attempt,
-            ReserveOutcome::Held(hold) => {
-                let taken_now = entries.iter().any(|entry| entry.attempt.id == hold.attempt);
-                let on_disk =
-                    visit.durable.has(&hold) || visit.waited_for == Some((hold.attempt, hold.seq));
+            ReserveOutcome::AlreadyAllocated(allocation) => {
+                let taken_now = entries
+                    .iter()
+                    .any(|entry| entry.attempt.id == allocation.attempt);
+                let on_disk = visit.durable.has(&allocation)
+                    || visit.waited_for == Some((allocation.attempt, allocation.seq));
                 return if taken_now || on_disk {
-                    Admitted::Answer(ReserveOutcome::Held(hold))
+                    Admitted::Answer(ReserveOutcome::AlreadyAllocated(allocation))
                 } else {
-                    Admitted::AskAgain(hold.attempt, hold.seq)
+                    Admitted::AskAgain(allocation.attempt, allocation.seq)
                 };
             }
             refused => return Admitted::Answer(refused),
@@ -437,7 +440,7 @@ impl EmbeddedStockStore {
 fn taken(outcomes: &[ReserveOutcome]) -> impl Iterator<Item = AttemptId> {
     outcomes.iter().filter_map(|outcome| match outcome {
         ReserveOutcome::Reserved(attempt) | ReserveOutcome::Sold(attempt, _) => Some(attempt.id),
-        ReserveOutcome::Held(_)
+        ReserveOutcome::AlreadyAllocated(_)
         | ReserveOutcome::SoldOut
         | ReserveOutcome::NotStarted { .. }
         | ReserveOutcome::Ended

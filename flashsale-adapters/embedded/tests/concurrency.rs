@@ -20,7 +20,7 @@ use flashsale_core::ports::{AttemptQueue, OrderRepo, StockStore, StockStoreExt};
 use flashsale_core::services::{Repair, RepairLimits};
 use flashsale_core::testing::{ManualClock, Seeded};
 use flashsale_embedded::{Decides, EmbeddedEngine};
-use shop::{assert_exact, new_sale, open, open_at, sell, services, user, wish};
+use shop::{assert_exact, new_sale, open, open_at, request, sell, services, user};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -86,7 +86,7 @@ impl Told {
         for (user, outcome) in outcomes {
             let attempt = match outcome {
                 ReserveOutcome::Reserved(attempt) | ReserveOutcome::Sold(attempt, _) => attempt.id,
-                ReserveOutcome::Held(hold) => hold.attempt,
+                ReserveOutcome::AlreadyAllocated(allocation) => allocation.attempt,
                 ReserveOutcome::SoldOut | ReserveOutcome::Paused | ReserveOutcome::Ended => {
                     self.refused += 1;
                     continue;
@@ -118,28 +118,28 @@ async fn ask(engine: EmbeddedEngine, sale: Sale, seed: u64, calls: u64, crowd: u
             1
         };
         let one = seeded.percent(10);
-        let wishes: Vec<_> = (0..items)
+        let requests: Vec<_> = (0..items)
             .map(|_| if one { 0 } else { seeded.below(crowd) })
-            .map(|number| wish(&format!("user-{number}")))
+            .map(|number| request(&format!("user-{number}")))
             .collect();
         let patience = if seeded.percent(30) {
             seeded.below(6)
         } else {
             u64::MAX
         };
-        let outcomes = give_up_after(patience, stock.reserve(&key, &wishes)).await;
+        let outcomes = give_up_after(patience, stock.reserve(&key, &requests)).await;
         let outcomes = outcomes.map(Result::unwrap);
         told.note(outcomes.map(|outcomes| {
-            let users = wishes.into_iter().map(|wish| wish.user);
+            let users = requests.into_iter().map(|request| request.user);
             users.zip(outcomes).collect()
         }));
         if seeded.percent(10) {
             let users = [user(&format!("user-{}", seeded.below(crowd)))];
-            let holds = give_up_after(patience, stock.holds(&key, &users)).await;
-            if let Some(Ok(holds)) = holds
-                && let Some(hold) = &holds[0]
+            let allocations = give_up_after(patience, stock.allocations(&key, &users)).await;
+            if let Some(Ok(allocations)) = allocations
+                && let Some(allocation) = &allocations[0]
             {
-                let held = ReserveOutcome::Held(hold.clone());
+                let held = ReserveOutcome::AlreadyAllocated(allocation.clone());
                 told.note(Some(vec![(users[0].clone(), held)]));
             }
         }
@@ -175,8 +175,11 @@ async fn assert_told_the_truth(engine: &EmbeddedEngine, sale: &Sale, told: &Told
     let stock = engine.stock();
     for (user, attempts) in &told.kept {
         assert_eq!(attempts.len(), 1, "{user} was told of several attempts");
-        let hold = stock.hold(&sale.key(), user).await.unwrap().unwrap();
-        assert!(attempts.contains(&hold.attempt), "{user} holds another one");
+        let allocation = stock.allocation(&sale.key(), user).await.unwrap().unwrap();
+        assert!(
+            attempts.contains(&allocation.attempt),
+            "{user} holds another one"
+        );
     }
     let levels = account.levels.unwrap();
     assert!(levels.sold + levels.reserved >= told.kept.len() as u64);
@@ -261,26 +264,31 @@ fn a_caller_may_leave_at_every_poll() {
                 for others in 0..4 {
                     let mut beside = JoinSet::new();
                     for other in 0..others {
-                        let (stock, wish) =
-                            (stock.clone(), wish(&format!("o-{polls}-{others}-{other}")));
-                        beside.spawn(async move { stock.reserve_one(&key, &wish).await.unwrap() });
+                        let (stock, request) = (
+                            stock.clone(),
+                            request(&format!("o-{polls}-{others}-{other}")),
+                        );
+                        beside
+                            .spawn(async move { stock.reserve_one(&key, &request).await.unwrap() });
                     }
                     let (ann, bob) = (
-                        wish(&format!("a-{polls}-{others}")),
-                        wish(&format!("b-{polls}-{others}")),
+                        request(&format!("a-{polls}-{others}")),
+                        request(&format!("b-{polls}-{others}")),
                     );
                     let (_, bob) = tokio::join!(
                         give_up_after(polls, stock.reserve_one(&key, &ann)),
                         stock.reserve_one(&key, &bob),
                     );
                     assert!(matches!(bob, Ok(ReserveOutcome::Sold(..))), "{bob:?}");
-                    give_up_after(polls, stock.hold(&key, &ann.user)).await;
+                    give_up_after(polls, stock.allocation(&key, &ann.user)).await;
                     beside.join_all().await;
                     // Whatever became of her call: the same one again settles it.
                     let again = stock.reserve_one(&key, &ann).await.unwrap();
                     match again {
                         ReserveOutcome::Sold(attempt, _) => assert_eq!(attempt.id, ann.attempt),
-                        ReserveOutcome::Held(hold) => assert_eq!(hold.attempt, ann.attempt),
+                        ReserveOutcome::AlreadyAllocated(allocation) => {
+                            assert_eq!(allocation.attempt, ann.attempt)
+                        }
                         other => panic!("{other:?}"),
                     }
                 }
@@ -312,7 +320,7 @@ fn orders_from_elsewhere_and_orders_at_once_share_the_stock() {
                 ));
             }
             let foreign = |number: u64| Attempt {
-                id: wish("x").attempt,
+                id: request("x").attempt,
                 sale: sale.id,
                 product: sale.product.id,
                 user: user(&format!("foreign-{number}")),
@@ -504,8 +512,8 @@ async fn a_clock_that_jumps_opens_and_closes_the_window_and_loses_nothing() {
     let mut buy = async |now: i64| {
         clock.set(at(now));
         number += 1;
-        let wish = wish(&format!("user-{number}"));
-        stock.reserve_one(&key, &wish).await.unwrap()
+        let request = request(&format!("user-{number}"));
+        stock.reserve_one(&key, &request).await.unwrap()
     };
     assert!(matches!(buy(999).await, ReserveOutcome::NotStarted { .. }));
     assert_eq!(buy(2_000).await, ReserveOutcome::Ended);
@@ -532,7 +540,7 @@ async fn a_clock_that_jumps_opens_and_closes_the_window_and_loses_nothing() {
     let engine = open_at(&path, Decides::AtOnce, clock.clone());
     let late = engine
         .stock()
-        .reserve_one(&key, &wish("late"))
+        .reserve_one(&key, &request("late"))
         .await
         .unwrap();
     assert!(
@@ -547,7 +555,11 @@ async fn a_clock_that_jumps_opens_and_closes_the_window_and_loses_nothing() {
     drop(engine);
     clock.set(at(i64::MAX));
     let engine = open_at(&path, Decides::AtOnce, clock);
-    let user_4 = engine.stock().hold(&key, &user("user-4")).await.unwrap();
+    let user_4 = engine
+        .stock()
+        .allocation(&key, &user("user-4"))
+        .await
+        .unwrap();
     assert!(user_4.is_some());
     assert_exact(&engine, &sale).await;
 }

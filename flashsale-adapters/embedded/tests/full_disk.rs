@@ -16,7 +16,7 @@ use flashsale_core::ports::{NoRecorder, StockStore, StockStoreExt};
 use flashsale_core::{Effect, ErrorKind, PortError};
 use flashsale_embedded::{Decides, EmbeddedEngine};
 use rusqlite::Connection;
-use shop::{assert_exact, open, sell, services, user, wish};
+use shop::{assert_exact, open, request, sell, services, user};
 
 /// A file system of two megabytes.
 struct SmallDisk(tempfile::TempDir);
@@ -71,12 +71,15 @@ async fn reserve(
     sale: &Sale,
     name: &str,
 ) -> Result<ReserveOutcome, PortError> {
-    engine.stock().reserve_one(&sale.key(), &wish(name)).await
+    engine
+        .stock()
+        .reserve_one(&sale.key(), &request(name))
+        .await
 }
 
-async fn holds(engine: &EmbeddedEngine, sale: &Sale, name: &str) -> bool {
-    let hold = engine.stock().hold(&sale.key(), &user(name)).await;
-    hold.unwrap().is_some()
+async fn has_units(engine: &EmbeddedEngine, sale: &Sale, name: &str) -> bool {
+    let allocation = engine.stock().allocation(&sale.key(), &user(name)).await;
+    allocation.unwrap().is_some()
 }
 
 /// Buys as new users until an attempt fails; returns the buyers and the fault.
@@ -94,7 +97,7 @@ async fn buy_until_it_fails(
             }
             Ok(other) => panic!("{other:?}"),
             Err(error) => {
-                assert!(!holds(engine, sale, &name).await, "{name} failed");
+                assert!(!has_units(engine, sale, &name).await, "{name} failed");
                 return (buyers, error);
             }
         }
@@ -104,8 +107,12 @@ async fn buy_until_it_fails(
 
 async fn assert_all_hold(engine: &EmbeddedEngine, sale: &Sale, buyers: &[UserId]) {
     for batch in buyers.chunks(1_000) {
-        let holds = engine.stock().holds(&sale.key(), batch).await.unwrap();
-        assert!(holds.iter().all(Option::is_some));
+        let allocations = engine
+            .stock()
+            .allocations(&sale.key(), batch)
+            .await
+            .unwrap();
+        assert!(allocations.iter().all(Option::is_some));
     }
 }
 
@@ -145,7 +152,7 @@ async fn a_full_disk_refuses_cleanly_and_selling_goes_on_when_there_is_room() {
                     Ok(_) => buyers.push(user(&name)),
                     Err(error) => {
                         assert_eq!(error.effect(), Effect::None, "{error}");
-                        assert!(!holds(&engine, &sale, &name).await);
+                        assert!(!has_units(&engine, &sale, &name).await);
                     }
                 }
             }
@@ -227,7 +234,7 @@ async fn whoever_locks_the_file_too_long_makes_attempts_fail_without_effect() {
             (error.kind(), error.effect()),
             (ErrorKind::Busy, Effect::None)
         );
-        assert!(!holds(&engine, &sale, name).await);
+        assert!(!has_units(&engine, &sale, name).await);
     }
     // Whoever only asks is not kept waiting by it.
     assert_exact(&engine, &sale).await;
@@ -349,6 +356,6 @@ async fn a_settlement_that_finds_the_file_locked_can_be_repeated() {
     reserve(&engine, &sale, "bob").await.unwrap();
     drop((engine, stock));
     let engine = open(&path, Decides::Later);
-    assert!(!holds(&engine, &sale, "ann").await);
-    assert!(holds(&engine, &sale, "bob").await);
+    assert!(!has_units(&engine, &sale, "ann").await);
+    assert!(has_units(&engine, &sale, "bob").await);
 }

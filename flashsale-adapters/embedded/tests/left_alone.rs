@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::domain::{
-    NewSale, Quantity, Reservation, ReserveOutcome, Sale, Timestamp, UserId, Window,
+    NewSale, Quantity, ReserveOutcome, ReserveRequest, Sale, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{IdSource, NoRecorder, StockStoreExt};
 use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
@@ -24,8 +24,8 @@ async fn sale(engine: &EmbeddedEngine) -> Sale {
     services.sales.create(&new).await.unwrap().unwrap().sale
 }
 
-fn wish(user: &str) -> Reservation {
-    Reservation {
+fn request(user: &str) -> ReserveRequest {
+    ReserveRequest {
         attempt: UuidV7.attempt_id(),
         user: UserId::new(user).unwrap(),
         quantity: Quantity::ONE,
@@ -39,7 +39,7 @@ async fn an_attempt_that_is_kept_but_not_polled_holds_nobody_up() {
     let config = EmbeddedConfig::new(folder.path().join("shop.db"));
     let engine = EmbeddedEngine::open(config, Arc::new(SystemClock)).unwrap();
     let key = sale(&engine).await.key();
-    let (ann, bob) = (wish("ann"), wish("bob"));
+    let (ann, bob) = (request("ann"), request("bob"));
     let stock = engine.stock();
 
     let mut left_alone = std::pin::pin!(stock.reserve_one(&key, &ann));

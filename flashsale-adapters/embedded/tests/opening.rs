@@ -13,7 +13,7 @@ use std::sync::Arc;
 use flashsale_core::ports::StockStoreExt;
 use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, OpenError, SystemClock};
 use rusqlite::Connection;
-use shop::{assert_exact, child_path, open, sell, start_child, wish};
+use shop::{assert_exact, child_path, open, request, sell, start_child};
 
 fn try_open(path: &Path) -> Result<EmbeddedEngine, OpenError> {
     EmbeddedEngine::open(EmbeddedConfig::new(path), Arc::new(SystemClock))
@@ -114,7 +114,7 @@ fn child_holds_the_file() {
         let sale = sell(&engine, "lamp", 5).await;
         engine
             .stock()
-            .reserve_one(&sale.key(), &wish("ann"))
+            .reserve_one(&sale.key(), &request("ann"))
             .await
             .unwrap();
     });
@@ -164,7 +164,7 @@ async fn a_clean_end_leaves_the_database_in_one_file() {
     let sale = sell(&engine, "lamp", 5).await;
     engine
         .stock()
-        .reserve_one(&sale.key(), &wish("ann"))
+        .reserve_one(&sale.key(), &request("ann"))
         .await
         .unwrap();
     drop(engine);

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use flashsale_core::domain::{
-    AttemptId, Hold, HoldState, NewSale, Quantity, Reservation, ReserveOutcome, Sale, SaleChange,
-    Timestamp, UserId, Window,
+    Allocation, AllocationState, AttemptId, NewSale, Quantity, ReserveOutcome, ReserveRequest,
+    Sale, SaleChange, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{IdSource, NoRecorder, OrderRepo, StockStore, StockStoreExt};
 use flashsale_core::services::{ChangeSaleOutcome, EngineServices, Verdict};
@@ -42,8 +42,8 @@ async fn sale(engine: &EmbeddedEngine, stock: u64) -> Sale {
         .sale
 }
 
-fn wish(user: &str) -> Reservation {
-    Reservation {
+fn request(user: &str) -> ReserveRequest {
+    ReserveRequest {
         attempt: UuidV7.attempt_id(),
         user: UserId::new(user).unwrap(),
         quantity: Quantity::ONE,
@@ -52,19 +52,19 @@ fn wish(user: &str) -> Reservation {
 
 async fn verdict(engine: &EmbeddedEngine, sale: &Sale) -> Verdict {
     let auditor = services(engine).await.auditor;
-    let account = auditor.account(sale.id).await.unwrap().unwrap();
+    let account = auditor.reconcile(sale.id).await.unwrap().unwrap();
     println!("{account:?}");
     account.verdict()
 }
 
 #[tokio::test]
-async fn orders_stock_and_holds_survive_a_restart() {
+async fn orders_stock_and_allocations_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(&folder, Decides::AtOnce);
     let sale = sale(&engine, 3).await;
     let ann = engine
         .stock()
-        .reserve_one(&sale.key(), &wish("ann"))
+        .reserve_one(&sale.key(), &request("ann"))
         .await
         .unwrap();
     let ReserveOutcome::Sold(attempt, order) = ann else {
@@ -83,11 +83,11 @@ async fn orders_stock_and_holds_survive_a_restart() {
     assert_eq!((levels.available, levels.reserved, levels.sold), (4, 0, 1));
     let again = engine
         .stock()
-        .reserve_one(&sale.key(), &wish("ann"))
+        .reserve_one(&sale.key(), &request("ann"))
         .await
         .unwrap();
     assert!(
-        matches!(&again, ReserveOutcome::Held(Hold { attempt: id, state: HoldState::Sold(o), .. })
+        matches!(&again, ReserveOutcome::AlreadyAllocated(Allocation { attempt: id, state: AllocationState::Sold(o), .. })
             if *id == attempt.id && *o == order),
         "{again:?}"
     );
@@ -105,9 +105,9 @@ async fn a_crowd_gets_every_unit_once() {
     let mut buyers = Vec::new();
     for n in 0..2_000 {
         let (stock, key) = (Arc::clone(&stock), sale.key());
-        let wish = wish(&format!("user-{}", n % 1_500));
+        let request = request(&format!("user-{}", n % 1_500));
         buyers.push(tokio::spawn(async move {
-            stock.reserve_one(&key, &wish).await.unwrap()
+            stock.reserve_one(&key, &request).await.unwrap()
         }));
     }
     let mut sold = Vec::<AttemptId>::new();
@@ -133,10 +133,10 @@ async fn a_dropped_caller_leaves_nobody_waiting() {
     let engine = open(&folder, Decides::AtOnce);
     let sale = sale(&engine, 10).await;
     let stock = engine.stock();
-    let (key, wish_a, wish_b) = (sale.key(), wish("ann"), wish("bob"));
+    let (key, request_a, request_b) = (sale.key(), request("ann"), request("bob"));
     {
         // The first poll makes ann the leader; dropping her call passes the lead on.
-        let mut ann = Box::pin(stock.reserve_one(&key, &wish_a));
+        let mut ann = Box::pin(stock.reserve_one(&key, &request_a));
         let waker = std::task::Waker::noop();
         assert!(
             ann.as_mut()
@@ -144,10 +144,12 @@ async fn a_dropped_caller_leaves_nobody_waiting() {
                 .is_pending()
         );
     }
-    let bob = stock.reserve_one(&key, &wish_b).await.unwrap();
+    let bob = stock.reserve_one(&key, &request_b).await.unwrap();
     assert!(matches!(bob, ReserveOutcome::Sold(..)));
-    let again = stock.reserve_one(&key, &wish("ann")).await.unwrap();
-    assert!(matches!(again, ReserveOutcome::Held(hold) if hold.attempt == wish_a.attempt));
+    let again = stock.reserve_one(&key, &request("ann")).await.unwrap();
+    assert!(
+        matches!(again, ReserveOutcome::AlreadyAllocated(allocation) if allocation.attempt == request_a.attempt)
+    );
 }
 
 #[tokio::test]
@@ -166,7 +168,7 @@ async fn a_closed_sale_stays_closed() {
     let engine = open(&folder, Decides::AtOnce);
     let late = engine
         .stock()
-        .reserve_one(&sale.key(), &wish("ann"))
+        .reserve_one(&sale.key(), &request("ann"))
         .await
         .unwrap();
     assert_eq!(late, ReserveOutcome::Ended);

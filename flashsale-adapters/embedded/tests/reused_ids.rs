@@ -11,7 +11,7 @@ use flashsale_core::domain::{AttemptId, ReserveOutcome};
 use flashsale_core::ports::{IdSource, StockStore, StockStoreExt};
 use flashsale_core::{Effect, ErrorKind};
 use flashsale_embedded::{Decides, UuidV7};
-use shop::{assert_exact, open, sell, user, wish, wish_as};
+use shop::{assert_exact, open, request, request_as, sell, user};
 
 fn fresh() -> AttemptId {
     UuidV7.attempt_id()
@@ -30,11 +30,11 @@ async fn an_id_of_another_user_or_sale_takes_nothing() {
         let stock = engine.stock();
         let id = fresh();
         stock
-            .reserve_one(&lamp.key(), &wish_as(id, "ann"))
+            .reserve_one(&lamp.key(), &request_as(id, "ann"))
             .await
             .unwrap();
         for (sale, name) in [(&lamp, "bob"), (&book, "ann"), (&book, "bob")] {
-            let error = stock.reserve_one(&sale.key(), &wish_as(id, name)).await;
+            let error = stock.reserve_one(&sale.key(), &request_as(id, name)).await;
             let error = error.unwrap_err();
             assert_eq!(
                 (error.kind(), error.effect()),
@@ -42,7 +42,10 @@ async fn an_id_of_another_user_or_sale_takes_nothing() {
             );
             assert!(!error.kind().is_transient());
             if (sale, name) != (&book, "ann") {
-                assert_eq!(stock.hold(&sale.key(), &user(name)).await.unwrap(), None);
+                assert_eq!(
+                    stock.allocation(&sale.key(), &user(name)).await.unwrap(),
+                    None
+                );
             }
         }
         let levels = stock.levels(&lamp.key()).await.unwrap().unwrap();
@@ -66,7 +69,11 @@ async fn of_two_who_share_an_id_at_the_same_time_the_first_keeps_it() {
     let engine = open(&path, Decides::AtOnce);
     let sale = sell(&engine, "lamp", 2).await;
     let (stock, key, id) = (engine.stock(), sale.key(), fresh());
-    let (ann, bob, carl) = (wish_as(id, "ann"), wish_as(id, "bob"), wish("carl"));
+    let (ann, bob, carl) = (
+        request_as(id, "ann"),
+        request_as(id, "bob"),
+        request("carl"),
+    );
     let (ann, bob, carl) = tokio::join!(
         stock.reserve_one(&key, &ann),
         stock.reserve_one(&key, &bob),
@@ -76,10 +83,10 @@ async fn of_two_who_share_an_id_at_the_same_time_the_first_keeps_it() {
     assert_eq!(bob.unwrap_err().kind(), ErrorKind::Invalid);
     // Bob held a unit for a moment.
     if matches!(carl, Ok(ReserveOutcome::SoldOut)) {
-        let again = stock.reserve_one(&key, &wish("carl")).await.unwrap();
+        let again = stock.reserve_one(&key, &request("carl")).await.unwrap();
         assert!(matches!(again, ReserveOutcome::Sold(..)), "{again:?}");
     }
-    let dora = stock.reserve_one(&key, &wish("dora")).await.unwrap();
+    let dora = stock.reserve_one(&key, &request("dora")).await.unwrap();
     assert_eq!(dora, ReserveOutcome::SoldOut);
     assert_eq!(assert_exact(&engine, &sale).await.totals.orders, 2);
     drop((engine, stock));
@@ -93,15 +100,18 @@ async fn a_batch_with_a_reused_id_does_not_deny_what_its_others_got() {
     let engine = open(&folder.path().join("shop.db"), Decides::AtOnce);
     let sale = sell(&engine, "lamp", 5).await;
     let (stock, key, id) = (engine.stock(), sale.key(), fresh());
-    stock.reserve_one(&key, &wish_as(id, "ann")).await.unwrap();
-    let batch = [wish("bob"), wish_as(id, "carl"), wish("dora")];
+    stock
+        .reserve_one(&key, &request_as(id, "ann"))
+        .await
+        .unwrap();
+    let batch = [request("bob"), request_as(id, "carl"), request("dora")];
     let error = stock.reserve(&key, &batch).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    let names = batch.map(|wish| wish.user);
-    let holds = stock.holds(&key, &names).await.unwrap();
-    assert_eq!(holds[1], None, "carl");
-    if holds.iter().any(Option::is_some) {
-        assert_eq!(error.effect(), Effect::Unknown, "{holds:?}");
+    let names = batch.map(|request| request.user);
+    let allocations = stock.allocations(&key, &names).await.unwrap();
+    assert_eq!(allocations[1], None, "carl");
+    if allocations.iter().any(Option::is_some) {
+        assert_eq!(error.effect(), Effect::Unknown, "{allocations:?}");
     }
     assert_exact(&engine, &sale).await;
 }
@@ -115,7 +125,10 @@ async fn a_batch_that_fails_late_does_not_deny_what_it_got_early() {
     let sale = sell(&engine, "lamp", 5).await;
     let (stock, key) = (engine.stock(), sale.key());
     let mut context = Context::from_waker(Waker::noop());
-    let (bob, batch) = (wish("bob"), [wish("ann"), wish("bob"), wish("carl")]);
+    let (bob, batch) = (
+        request("bob"),
+        [request("ann"), request("bob"), request("carl")],
+    );
     let mut bob = pin!(stock.reserve_one(&key, &bob));
     assert!(bob.as_mut().poll(&mut context).is_pending());
     // Its first round takes a unit for ann, and waits to see what becomes of bob's.
@@ -137,8 +150,8 @@ async fn a_batch_that_fails_late_does_not_deny_what_it_got_early() {
     };
     other.execute_batch("ROLLBACK").unwrap();
     let error = result.unwrap_err();
-    let hold = stock.hold(&key, &batch[0].user).await.unwrap();
-    assert!(hold.is_some());
+    let allocation = stock.allocation(&key, &batch[0].user).await.unwrap();
+    assert!(allocation.is_some());
     assert_eq!(error.effect(), Effect::Unknown, "{error}");
     assert_exact(&engine, &sale).await;
 }

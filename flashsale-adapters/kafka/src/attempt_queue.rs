@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use flashsale_core::domain::Attempt;
 use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, BATCH_MAX, HealthCheck, Published, QueueMark,
+    AttemptQueue, AttemptReader, BATCH_MAX, HealthCheck, Published, QueuePosition,
 };
 use flashsale_core::{ErrorKind, PortError};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -61,8 +61,8 @@ impl KafkaAttemptQueue {
     ///
     /// # Errors
     /// If the brokers do not answer, or refuse to.
-    pub async fn lag(&self, group: &str) -> Result<u64, PortError> {
-        let lag = self.0.observers.left(group, None).await;
+    pub async fn group_lag(&self, group: &str) -> Result<u64, PortError> {
+        let lag = self.0.observers.lag(group, None).await;
         lag.map_err(|fault| fault.of("lag"))
     }
 
@@ -117,13 +117,13 @@ impl AttemptQueue for KafkaAttemptQueue {
         Ok(Box::new(reader))
     }
 
-    async fn mark(&self) -> Result<QueueMark, PortError> {
-        let mark = self.0.observers.mark().await;
+    async fn end(&self) -> Result<QueuePosition, PortError> {
+        let mark = self.0.observers.end().await;
         mark.map_err(|fault| fault.of("mark"))
     }
 
-    async fn left(&self, group: &str, until: &QueueMark) -> Result<u64, PortError> {
-        let left = self.0.observers.left(group, Some(until.clone())).await;
+    async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError> {
+        let left = self.0.observers.lag(group, Some(until.clone())).await;
         left.map_err(|fault| fault.of("left"))
     }
 

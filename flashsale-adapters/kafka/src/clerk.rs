@@ -14,7 +14,7 @@ use crate::tray::Commit;
 /// Commits what a reader has done, on a thread of its own beside the one that polls.
 ///
 /// The brokers answer a commit only when they have answered what was asked before it, and while a
-/// group is finding a new order that is the wish to stay in it: if a reader was killed, until its
+/// group is finding a new order that is the request to stay in it: if a reader was killed, until its
 /// session is over. Whoever waited for that would decide nothing meanwhile.
 pub(crate) struct Clerk<'a> {
     pub(crate) reading: &'a Reading,

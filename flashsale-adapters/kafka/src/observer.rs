@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use flashsale_core::ErrorKind;
-use flashsale_core::ports::QueueMark;
+use flashsale_core::ports::QueuePosition;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -30,6 +30,9 @@ pub(crate) struct Observers {
     rooms: Arc<Rooms>,
 }
 
+/// The next offset of each partition.
+pub(crate) type EndOffsets = BTreeMap<i32, i64>;
+
 /// Where questions about each group go.
 type Rooms = Mutex<HashMap<String, SyncSender<Question>>>;
 
@@ -37,9 +40,9 @@ type Rooms = Mutex<HashMap<String, SyncSender<Question>>>;
 #[derive(Debug)]
 enum Question {
     /// Where the partitions end.
-    Ends(Reply<QueueMark>),
+    Ends(Reply<QueuePosition>),
     /// How much the group has not committed; only what is before the mark, if there is one.
-    Left(Option<QueueMark>, Reply<u64>),
+    Left(Option<QueuePosition>, Reply<u64>),
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Fault>>;
@@ -69,12 +72,12 @@ impl Observers {
     }
 
     /// Where the partitions of the topic end now.
-    pub(crate) async fn mark(&self) -> Result<QueueMark, Fault> {
+    pub(crate) async fn end(&self) -> Result<QueuePosition, Fault> {
         self.ask(NO_GROUP, Question::Ends).await
     }
 
     /// How many messages a group has not committed; only those before the mark, if there is one.
-    pub(crate) async fn left(&self, group: &str, mark: Option<QueueMark>) -> Result<u64, Fault> {
+    pub(crate) async fn lag(&self, group: &str, mark: Option<QueuePosition>) -> Result<u64, Fault> {
         check_group(group)?;
         self.ask(group, |reply| Question::Left(mark, reply)).await
     }
@@ -234,23 +237,22 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn mark(&mut self) -> Result<QueueMark, Fault> {
+    fn mark(&mut self) -> Result<QueuePosition, Fault> {
         let ends = self.partitions()?.into_iter();
         let ends = ends.map(|partition| Ok((partition, self.ends(partition)?.1)));
-        Ok(QueueMark {
-            ends: ends.collect::<Result<_, Fault>>()?,
-        })
+        let ends: Result<EndOffsets, Fault> = ends.collect();
+        Ok(QueuePosition::new(ends?))
     }
 
-    fn left(&mut self, mark: Option<&QueueMark>) -> Result<u64, Fault> {
+    fn left(&mut self, mark: Option<&QueuePosition>) -> Result<u64, Fault> {
         let mut left = 0;
         for (partition, committed) in self.committed()? {
             let end = match mark {
                 // A partition that is newer than the mark has nothing before it.
                 Some(mark) => {
-                    let mut ends = mark.ends.iter();
-                    let marked = ends.find(|(number, _)| *number == partition);
-                    marked.map_or(0, |(_, end)| *end)
+                    let ends = mark.get::<EndOffsets>();
+                    let end = ends.and_then(|ends| ends.get(&partition));
+                    end.copied().unwrap_or_default()
                 }
                 None => self.ends(partition)?.1,
             };
@@ -383,9 +385,9 @@ mod tests {
         cluster.create_topic("flashsale.attempts", 3, 1).unwrap();
         observers.idle_max = Duration::from_millis(20);
         for _ in 0..3 {
-            let mark = observers.mark().await.unwrap();
-            assert_eq!(mark.ends, [(0, 0), (1, 0), (2, 0)]);
-            let left = observers.left("workers", Some(mark)).await;
+            let mark = observers.end().await.unwrap();
+            assert_eq!(mark.get::<EndOffsets>().unwrap().len(), 3);
+            let left = observers.lag("workers", Some(mark)).await;
             assert_eq!(left.unwrap(), 0);
             while !lock(&observers.rooms).is_empty() {
                 tokio::time::sleep(Duration::from_millis(1)).await;

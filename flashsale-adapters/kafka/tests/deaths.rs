@@ -103,7 +103,7 @@ async fn what_a_dead_reader_had_comes_to_one_that_is_there() {
     read_all(&mut *heir, &all).await;
     println!("an heir has all after {:?}", since.elapsed());
     heir.commit().await.unwrap();
-    assert_eq!(queue.lag("inherited").await.unwrap(), 0);
+    assert_eq!(queue.group_lag("inherited").await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,7 +117,7 @@ async fn what_a_dead_reader_had_comes_to_its_successor() {
     read_all(&mut *successor, &all).await;
     println!("a successor has all after {:?}", since.elapsed());
     successor.commit().await.unwrap();
-    assert_eq!(queue.lag("succeeded").await.unwrap(), 0);
+    assert_eq!(queue.group_lag("succeeded").await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +136,7 @@ async fn what_two_had_who_die_shortly_after_each_other_comes_to_the_third() {
     read_all(&mut *heir, &all).await;
     println!("the third has all after {:?}", since.elapsed());
     heir.commit().await.unwrap();
-    assert_eq!(queue.lag("two-die").await.unwrap(), 0);
+    assert_eq!(queue.group_lag("two-die").await.unwrap(), 0);
 }
 
 /// The group is finding a new order, since somebody joins it, and cannot before the session of the

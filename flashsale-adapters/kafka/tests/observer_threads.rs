@@ -22,16 +22,16 @@ async fn questions_share_one_observer_for_each_group_which_ends_with_the_queue()
     let queue = queue(&on_the_broker_of_all("shared-observer")).await;
     logged(&queue, 5).await;
     assert_eq!(threads("kafka observer"), 0);
-    let mark = queue.mark().await.unwrap();
+    let mark = queue.end().await.unwrap();
     let began = Instant::now();
     for _ in 0..50 {
-        assert_eq!(queue.left("workers", &mark).await.unwrap(), 5);
+        assert_eq!(queue.lag("workers", &mark).await.unwrap(), 5);
     }
     println!("50 questions one by one took {:?}", began.elapsed());
     let mut together = JoinSet::new();
     for _ in 0..200 {
         let (queue, mark) = (queue.clone(), mark.clone());
-        together.spawn(async move { queue.left("workers", &mark).await });
+        together.spawn(async move { queue.lag("workers", &mark).await });
     }
     let answers = together.join_all().await;
     assert!(answers.into_iter().all(|left| left.unwrap() == 5));

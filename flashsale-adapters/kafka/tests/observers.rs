@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use flashsale_core::ErrorKind;
-use flashsale_core::ports::{AttemptQueue, QueueMark};
+use flashsale_core::ports::{AttemptQueue, QueuePosition};
 use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 use flashsale_stack::Kafka;
 use rdkafka::ClientConfig;
@@ -22,12 +22,12 @@ async fn what_is_committed_is_seen_at_once() {
     let mut reader = queue.subscribe("seen-at-once").await.unwrap();
     for round in 0..30 {
         let attempts = logged(&queue, 3).await;
-        let mark = queue.mark().await.unwrap();
-        let left = queue.left("seen-at-once", &mark).await.unwrap();
+        let mark = queue.end().await.unwrap();
+        let left = queue.lag("seen-at-once", &mark).await.unwrap();
         assert_eq!(left, 3, "round {round}");
         read_all(&mut *reader, &ids(&attempts)).await;
         reader.commit().await.unwrap();
-        let left = queue.left("seen-at-once", &mark).await.unwrap();
+        let left = queue.lag("seen-at-once", &mark).await.unwrap();
         assert_eq!(left, 0, "round {round}");
     }
 }
@@ -35,17 +35,17 @@ async fn what_is_committed_is_seen_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_many_groups_are_asked_about_and_not_one_more() {
     let queue = queue(&on_the_broker_of_all("many-groups")).await;
-    let mark = queue.mark().await.unwrap();
+    let mark = queue.end().await.unwrap();
     // The mark was asked for by one of the 16.
     for number in 0..15 {
         let group = format!("many-groups-{number}");
-        assert_eq!(queue.left(&group, &mark).await.unwrap(), 0);
+        assert_eq!(queue.lag(&group, &mark).await.unwrap(), 0);
     }
-    let error = queue.left("many-groups-15", &mark).await.unwrap_err();
+    let error = queue.lag("many-groups-15", &mark).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
-    assert_eq!(queue.left("many-groups-3", &mark).await.unwrap(), 0);
+    assert_eq!(queue.lag("many-groups-3", &mark).await.unwrap(), 0);
     for name in ["", "a\0b", &"a".repeat(250)] {
-        let error = queue.left(name, &mark).await.unwrap_err();
+        let error = queue.lag(name, &mark).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
 }
@@ -60,20 +60,20 @@ async fn a_broker_that_was_away_is_asked_again() {
     };
     let queue = queue(&config).await;
     logged(&queue, 1).await;
-    let mark = queue.mark().await.unwrap();
-    assert_eq!(queue.left("workers", &mark).await.unwrap(), 1);
+    let mark = queue.end().await.unwrap();
+    assert_eq!(queue.lag("workers", &mark).await.unwrap(), 1);
     kafka.kill();
     let asked = Instant::now();
-    let error = queue.left("workers", &mark).await.unwrap_err();
+    let error = queue.lag("workers", &mark).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    queue.mark().await.unwrap_err();
+    queue.end().await.unwrap_err();
     assert!(asked.elapsed() < Duration::from_secs(12));
     kafka.restart();
     let since = Instant::now();
-    while queue.left("workers", &mark).await.ok() != Some(1) {
+    while queue.lag("workers", &mark).await.ok() != Some(1) {
         assert!(since.elapsed() < PATIENCE, "it does not ask again");
     }
-    assert_eq!(queue.mark().await.unwrap(), mark);
+    assert_eq!(queue.end().await.unwrap(), mark);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +81,7 @@ async fn a_message_is_decoded_once_more_from_its_bytes() {
     let config = on_the_broker_of_all("decoded-again");
     let queue: KafkaAttemptQueue = queue(&config).await;
     let attempts = logged(&queue, 1).await;
-    let mark: QueueMark = queue.mark().await.unwrap();
+    let mark: QueuePosition = queue.end().await.unwrap();
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &config.brokers);
     client.set("group.id", "decoded-again");

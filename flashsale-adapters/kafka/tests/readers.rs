@@ -27,7 +27,7 @@ async fn garbage_does_not_block_what_comes_after_it() {
     let first = logged(&queue, 1).await;
     RawWriter::new(&config).put(b"\xff not json").await;
     let second = logged(&queue, 1).await;
-    assert_eq!(queue.lag("garbage").await.unwrap(), 3);
+    assert_eq!(queue.group_lag("garbage").await.unwrap(), 3);
 
     let mut reader = queue.subscribe("garbage").await.unwrap();
     let items = read_until(&mut *reader, |items| items.len() == 3).await;
@@ -38,9 +38,9 @@ async fn garbage_does_not_block_what_comes_after_it() {
     assert_eq!(garbage.position, "garbage/0/1");
     assert_eq!(garbage.payload, b"\xff not json");
     assert_eq!(items[2], Delivery::Attempt(second[0].clone()));
-    assert_eq!(queue.lag("garbage").await.unwrap(), 3);
+    assert_eq!(queue.group_lag("garbage").await.unwrap(), 3);
     reader.commit().await.unwrap();
-    assert_eq!(queue.lag("garbage").await.unwrap(), 0);
+    assert_eq!(queue.group_lag("garbage").await.unwrap(), 0);
 }
 
 /// What is fetched ahead is little, so that the partitions are paused.
@@ -62,7 +62,7 @@ async fn a_reader_that_nobody_polls_stays_in_its_group() {
     drop(other);
     read_all(&mut *reader, &all).await;
     reader.commit().await.unwrap();
-    assert_eq!(queue.lag("idle").await.unwrap(), 0);
+    assert_eq!(queue.group_lag("idle").await.unwrap(), 0);
 }
 
 /// Reads and commits, or goes back, until it is stopped; notes what it has committed.
@@ -109,7 +109,7 @@ async fn nothing_is_passed_over_while_readers_come_and_go() {
     }
     let since = Instant::now();
     // What the group has passed is done, at any time.
-    while queue.lag("coming-and-going").await.unwrap() > 0 {
+    while queue.group_lag("coming-and-going").await.unwrap() > 0 {
         assert!(
             since.elapsed() < PATIENCE,
             "{} are done",
@@ -153,7 +153,7 @@ async fn what_was_polled_before_a_rebalance_comes_again_after_a_rewind() {
     // Each commits its own, and both commits hold.
     first.commit().await.unwrap();
     second.commit().await.unwrap();
-    assert_eq!(queue.lag("rewound").await.unwrap(), 0);
+    assert_eq!(queue.group_lag("rewound").await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,7 +252,7 @@ async fn what_a_reader_had_that_ends_comes_to_another_at_once() {
         println!("the other has all after {:?}", since.elapsed());
     }
     heir.commit().await.unwrap();
-    assert_eq!(queue.lag("handed-over").await.unwrap(), 0);
+    assert_eq!(queue.group_lag("handed-over").await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,7 +117,7 @@ impl SaleRepo for PostgresSaleRepo {
     async fn list(&self) -> Result<Vec<Sale>, PortError> {
         const OPERATION: &str = "list";
         let sql = "SELECT s.id, p.id, p.name, p.description, s.start_ms, s.end_ms, s.phase,
-                s.initial_stock, s.added_stock, s.epoch, s.version, s.held, s.withdrawn_stock,
+                s.initial_stock, s.added_stock, s.epoch, s.version, s.pause_requested, s.withdrawn_stock,
                 s.sealed_epoch, s.decided_seq
             FROM flash_sales AS s JOIN products AS p ON p.id = s.product_id ORDER BY s.id";
         let query = || sqlx::query(sql);
@@ -139,7 +139,7 @@ impl PostgresSaleRepo {
         id: SaleId,
     ) -> Result<Option<Sale>, PortError> {
         let sql = "SELECT s.id, p.id, p.name, p.description, s.start_ms, s.end_ms, s.phase,
-                s.initial_stock, s.added_stock, s.epoch, s.version, s.held, s.withdrawn_stock,
+                s.initial_stock, s.added_stock, s.epoch, s.version, s.pause_requested, s.withdrawn_stock,
                 s.sealed_epoch, s.decided_seq
             FROM flash_sales AS s JOIN products AS p ON p.id = s.product_id WHERE s.id = $1";
         let query = || sqlx::query(sql).bind(id.get());
@@ -165,7 +165,7 @@ impl PostgresSaleRepo {
             }
             let sql = "UPDATE flash_sales SET phase = $5, epoch = $6, sealed_epoch = $7,
                     decided_seq = CASE WHEN epoch = $6 THEN decided_seq ELSE 0 END
-                WHERE id = $1 AND epoch = $2 AND sealed_epoch = $3 AND phase = $4 AND held = $8
+                WHERE id = $1 AND epoch = $2 AND sealed_epoch = $3 AND phase = $4 AND pause_requested = $8
                 RETURNING id";
             let query = || {
                 let query = sqlx::query(sql).bind(before.id.get());
@@ -175,7 +175,7 @@ impl PostgresSaleRepo {
                 let query = query.bind(rows::phase_name(after.phase));
                 let query = query.bind(i64::from(after.epoch.get()));
                 let query = query.bind(i64::from(after.sealed.get()));
-                query.bind(before.held)
+                query.bind(before.pause_requested)
             };
             let noted = self.0.fetch(operation, Call::Repeatable, query).await?;
             if !noted.is_empty() {
@@ -236,7 +236,7 @@ impl PostgresSaleRepo {
             SaleChange::Close => ("CLOSE", 0, 0),
         };
         let sql = "WITH changed AS (
-                UPDATE flash_sales AS this SET phase = $4, version = $5, held = $10, end_ms = $11,
+                UPDATE flash_sales AS this SET phase = $4, version = $5, pause_requested = $10, end_ms = $11,
                     added_stock = added_stock + greatest($9, 0),
                     withdrawn_stock = withdrawn_stock - least($9, 0),
                     remaining_stock = remaining_stock + $9
@@ -259,7 +259,9 @@ impl PostgresSaleRepo {
             let query = query.bind(rows::clamped(event.version));
             let query = query.bind(kind).bind(number);
             let query = query.bind(i64::from(before.epoch.get())).bind(units);
-            query.bind(after.held).bind(after.window.end.as_millis())
+            query
+                .bind(after.pause_requested)
+                .bind(after.window.end.as_millis())
         };
         let stored = self.0.fetch("change", Call::Once, query).await?;
         Ok(!stored.is_empty())
@@ -281,7 +283,7 @@ fn created(row: &PgRow, new: &NewSale) -> sqlx::Result<CreateSaleOutcome> {
         window: new.window,
         phase: Phase::Scheduled,
         initial_stock: new.stock,
-        held: false,
+        pause_requested: false,
         added_stock: 0,
         withdrawn_stock: 0,
         epoch: Epoch::FIRST,
@@ -308,7 +310,7 @@ fn sale(row: &PgRow) -> sqlx::Result<Sale> {
         added_stock: rows::number(row, 8)?,
         epoch: rows::epoch(row, 9)?,
         version: rows::number(row, 10)?,
-        held: row.try_get(11)?,
+        pause_requested: row.try_get(11)?,
         withdrawn_stock: rows::number(row, 12)?,
         sealed: rows::epoch(row, 13)?,
         decided_seq: rows::number(row, 14)?,

@@ -15,7 +15,7 @@ pub struct RedisConfig {
     /// What all keys begin with. Default `flashsale`; 1 to 64 of `A-Z a-z 0-9 . _ : -`.
     pub prefix: String,
     /// The most milliseconds that a call on a buyer's path takes (`reserve`, `acknowledge`,
-    /// `holds`, `results`), at most two retries included. Default 400, at least 10.
+    /// `allocations`, `results`), at most two retries included. Default 400, at least 10.
     pub budget_ms: u32,
     /// After this many milliseconds without an answer the connection is given up and the call is
     /// made again on a new one. Default 200, at least 5.
@@ -25,7 +25,7 @@ pub struct RedisConfig {
     /// The most milliseconds that any other call takes; opening a sale with buyers may take this
     /// long for every 512 of them. Default 2,000, at least 10.
     pub work_budget_ms: u32,
-    /// The most wishes that wait to be sent, and as many acknowledgements and reads; one more is
+    /// The most requests that wait to be sent, and as many acknowledgements and reads; one more is
     /// refused as [`Busy`](flashsale_core::ErrorKind::Busy). Default 16,384, at least 1,024.
     pub waiting_max: usize,
     /// For how many milliseconds at most a sold-out sale is answered from memory, until Redis is

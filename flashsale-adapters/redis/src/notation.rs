@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use flashsale_core::domain::{
-    Attempt, AttemptId, Buyer, Decision, Epoch, FailReason, Hold, HoldState, Kept, Levels, Phase,
-    ProductId, Quantity, SaleId, SaleRef, SaleResult, Timestamp, UserId,
+    Allocation, AllocationState, Attempt, AttemptId, Buyer, Decision, Epoch, FailReason, Kept,
+    Levels, Phase, ProductId, Quantity, SaleId, SaleRef, SaleResult, Timestamp, UserId,
 };
 use redis::Value;
 
@@ -39,9 +39,9 @@ fn phase(letter: &str) -> Option<Phase> {
     })
 }
 
-/// A hold from `R|attempt|quantity|epoch|seq|ms`, the same with `L`, or
+/// An allocation from `R|attempt|quantity|epoch|seq|ms`, the same with `L`, or
 /// `C|attempt|quantity|epoch|seq|ms|order`.
-pub(crate) fn hold(text: &str) -> Read<Hold> {
+pub(crate) fn allocation(text: &str) -> Read<Allocation> {
     let mut parts = text.split('|');
     let mut next = || parts.next();
     let read = (|| {
@@ -52,12 +52,12 @@ pub(crate) fn hold(text: &str) -> Read<Hold> {
         let seq = parse(next()?)?;
         let reserved_at = Timestamp::from_millis(parse(next()?)?);
         let state = match state {
-            "R" => HoldState::Reserved { logged: false },
-            "L" => HoldState::Reserved { logged: true },
-            "C" => HoldState::Sold(parse(next()?)?),
+            "R" => AllocationState::Reserved { logged: false },
+            "L" => AllocationState::Reserved { logged: true },
+            "C" => AllocationState::Sold(parse(next()?)?),
             _ => return None,
         };
-        Some(Hold {
+        Some(Allocation {
             attempt,
             quantity,
             epoch,
@@ -66,7 +66,7 @@ pub(crate) fn hold(text: &str) -> Read<Hold> {
             state,
         })
     })();
-    read.ok_or_else(|| damaged("a hold", text))
+    read.ok_or_else(|| damaged("an allocation", text))
 }
 
 /// The hold of a buyer whose order was there when the stock was opened.
@@ -168,7 +168,7 @@ pub(crate) fn attempts(sale: &SaleRef, answer: Value) -> Read<Vec<Attempt>> {
             return Err(damaged("an undecided attempt", &pair.join(" ")));
         };
         let user = UserId::new(user).map_err(|_| damaged("a user", user))?;
-        Ok(hold(text)?.to_attempt(sale.id, sale.product, user))
+        Ok(allocation(text)?.to_attempt(sale.id, sale.product, user))
     });
     attempts.collect()
 }
@@ -181,7 +181,7 @@ pub(crate) fn levels(answer: Value) -> Read<Option<Levels>> {
     let fields = list(answer)?;
     let mut oldest = None;
     for kept in fields.iter().skip(10).filter(|kept| **kept != Value::Nil) {
-        let at = hold(text(kept)?)?.reserved_at;
+        let at = allocation(text(kept)?)?.reserved_at;
         oldest = Some(oldest.map_or(at, |other: Timestamp| other.min(at)));
     }
     let number = |at: usize| fields.get(at).and_then(count);
@@ -195,7 +195,7 @@ pub(crate) fn levels(answer: Value) -> Read<Option<Levels>> {
             reserved: number(5)?,
             sold: number(6)?,
             undecided: number(7)?,
-            unlogged: number(8)?,
+            unpublished: number(8)?,
             oldest_reserved_at: oldest,
         })
     })();
@@ -272,13 +272,13 @@ mod tests {
     }
 
     #[test]
-    fn holds_are_read_as_they_are_written() {
+    fn allocations_are_read_as_they_are_written() {
         let text = format!("L|{}|2|3|44|-5", id(1));
-        let read = hold(&text).unwrap();
+        let read = allocation(&text).unwrap();
         assert_eq!((read.attempt, read.quantity.units()), (id(1), 2));
         assert_eq!((read.epoch, read.seq), (Epoch::new(3), 44));
         assert_eq!(read.reserved_at, Timestamp::from_millis(-5));
-        assert_eq!(read.state, HoldState::Reserved { logged: true });
+        assert_eq!(read.state, AllocationState::Reserved { logged: true });
         let buyer = Buyer {
             user: UserId::new("ann").unwrap(),
             attempt: id(2),
@@ -286,13 +286,13 @@ mod tests {
             order: order(9),
             reserved_at: Timestamp::from_millis(7),
         };
-        let read = hold(&bought(&buyer, Epoch::new(4))).unwrap();
-        assert_eq!(read.state, HoldState::Sold(order(9)));
+        let read = allocation(&bought(&buyer, Epoch::new(4))).unwrap();
+        assert_eq!(read.state, AllocationState::Sold(order(9)));
         assert_eq!((read.epoch, read.seq), (Epoch::new(4), 0));
     }
 
     #[test]
-    fn damaged_holds_are_faults() {
+    fn damaged_allocations_are_faults() {
         for text in [
             "",
             "R",
@@ -300,7 +300,7 @@ mod tests {
             "Z|x",
             "C|00000000-0000-0000-0000-000000000001|1|1|1|1",
         ] {
-            assert!(hold(text).is_err(), "{text}");
+            assert!(allocation(text).is_err(), "{text}");
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use flashsale_core::domain::{
-    AttemptId, Epoch, Hold, ProductId, Reservation, ReserveOutcome, SaleId, SaleRef, UserId,
+    Allocation, AttemptId, Epoch, ProductId, ReserveOutcome, ReserveRequest, SaleId, SaleRef,
+    UserId,
 };
 use tokio::time::Instant;
 
@@ -17,9 +18,9 @@ use crate::sold_out::SoldOut;
 pub(crate) struct SaleState {
     pub(crate) sale: SaleRef,
     pub(crate) keys: StockKeys,
-    pub(crate) reserve: Lane<Reservation, ReserveOutcome>,
+    pub(crate) reserve: Lane<ReserveRequest, ReserveOutcome>,
     pub(crate) acknowledge: Lane<(UserId, AttemptId), ()>,
-    pub(crate) holds: Lane<UserId, Option<Hold>>,
+    pub(crate) allocations: Lane<UserId, Option<Allocation>>,
     pub(crate) sold_out: SoldOut,
     pub(crate) seen: Seen,
     /// Milliseconds from the first use of any sale to the last use of this one.
@@ -94,7 +95,7 @@ impl SaleStates {
                 keys: StockKeys::new(&self.prefix, sale.product),
                 reserve: Lane::default(),
                 acknowledge: Lane::default(),
-                holds: Lane::default(),
+                allocations: Lane::default(),
                 sold_out: SoldOut::new(self.sold_out),
                 seen: Seen(seen.remove(&age(sale)).unwrap_or_default().into()),
                 used_ms: AtomicU64::new(now_ms),

@@ -24,7 +24,7 @@ scripts! {
     SETTLE = "settle.lua";
     LOAD = "load.lua";
     OPEN = "open.lua";
-    HOLDS = "holds.lua";
+    ALLOCATIONS = "allocations.lua";
     UNDECIDED = "undecided.lua";
     APPLY = "apply.lua";
     FENCE = "fence.lua";

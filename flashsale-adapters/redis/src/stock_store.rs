@@ -13,8 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, Hold, Levels, OpenOutcome, ProductId, Reservation, ReserveOutcome,
-    SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    Allocation, ApplyOutcome, Attempt, Levels, OpenOutcome, ProductId, ReserveOutcome,
+    ReserveRequest, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot,
+    Timestamp, UserId,
 };
 use flashsale_core::ports::{BATCH_MAX, Clock, HealthCheck, StockStore};
 use redis::Value;
@@ -61,7 +62,7 @@ struct Core {
     clock: Option<Arc<dyn Clock>>,
     sales: SaleStates,
     results: Lane<(ProductId, UserId), results::Found>,
-    wishes: Room,
+    requests: Room,
     acknowledgements: Room,
     reads: Room,
 }
@@ -84,7 +85,7 @@ impl RedisStockStore {
             sales: SaleStates::new(config.prefix.clone(), ms(config.sold_out_ms)),
             prefix: config.prefix,
             results: Lane::default(),
-            wishes: Room::new(config.waiting_max),
+            requests: Room::new(config.waiting_max),
             acknowledgements: Room::new(config.waiting_max),
             reads: Room::new(config.waiting_max),
         };
@@ -157,10 +158,10 @@ impl StockStore for RedisStockStore {
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError> {
-        check_batch(wishes.len(), "reserve")?;
-        let reserved = self.core.reserve(sale, wishes).await;
+        check_batch(requests.len(), "reserve")?;
+        let reserved = self.core.reserve(sale, requests).await;
         reserved.map_err(|fault| fault.of("reserve"))
     }
 
@@ -180,24 +181,24 @@ impl StockStore for RedisStockStore {
         settled.map_err(|fault| fault.of("settle"))
     }
 
-    async fn holds(
+    async fn allocations(
         &self,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, PortError> {
+    ) -> Result<Vec<Option<Allocation>>, PortError> {
         check_batch(users.len(), "holds")?;
-        let holds = self.core.holds(sale, users).await;
-        holds.map_err(|fault| fault.of("holds"))
+        let allocations = self.core.allocations(sale, users).await;
+        allocations.map_err(|fault| fault.of("holds"))
     }
 
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let unlogged = self.core.undecided(sale, Wanted::Unlogged, before, max);
-        unlogged.await.map_err(|fault| fault.of("unlogged"))
+        let unpublished = self.core.undecided(sale, Wanted::Unpublished, before, max);
+        unpublished.await.map_err(|fault| fault.of("unpublished"))
     }
 
     async fn overdue(

@@ -61,7 +61,7 @@ async fn sales_are_spread_and_their_slots_may_move() {
     let port = nodes[to].port().to_string();
     let moves = |key: &str| nodes[from].cli(&["migrate", "127.0.0.1", &port, key, "0", "1000"]);
     moves("flashsale:stock:{42}");
-    let error = store.reserve_one(&sale(), &wish(3)).await.unwrap_err();
+    let error = store.reserve_one(&sale(), &request(3)).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.effect()),
         (ErrorKind::Unavailable, Effect::None)
@@ -103,11 +103,14 @@ async fn a_node_that_is_away_stops_its_own_sales_only() {
     reserve(&store, 1).await;
     cluster.nodes()[lost].kill();
     until("the loss must be told", || async {
-        store.reserve_one(&sale(), &wish(2)).await.is_err()
+        store.reserve_one(&sale(), &request(2)).await.is_err()
     })
     .await;
     for number in 0..20 {
-        let outcome = store.reserve_one(&elsewhere, &wish(number)).await.unwrap();
+        let outcome = store
+            .reserve_one(&elsewhere, &request(number))
+            .await
+            .unwrap();
         assert!(
             matches!(outcome, ReserveOutcome::Reserved(_)),
             "{outcome:?}"
@@ -115,11 +118,14 @@ async fn a_node_that_is_away_stops_its_own_sales_only() {
     }
     cluster.nodes()[lost].restart();
     let took = until("it must sell again", || async {
-        store.reserve_one(&sale(), &wish(3)).await.is_ok()
+        store.reserve_one(&sale(), &request(3)).await.is_ok()
     })
     .await;
     assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+    assert!(matches!(
+        buy(&store, 1).await,
+        ReserveOutcome::AlreadyAllocated(_)
+    ));
 }
 
 #[tokio::test]
@@ -165,12 +171,12 @@ async fn a_replica_that_takes_over_is_found() {
     })
     .await;
     cluster.nodes()[lost].kill();
-    let second = wish(2);
+    let second = request(2);
     until("the replica must sell", || async {
         match store.reserve_one(&sale(), &second).await {
             Ok(outcome) => matches!(
                 outcome,
-                ReserveOutcome::Reserved(_) | ReserveOutcome::Held(_)
+                ReserveOutcome::Reserved(_) | ReserveOutcome::AlreadyAllocated(_)
             ),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
@@ -179,7 +185,10 @@ async fn a_replica_that_takes_over_is_found() {
         }
     })
     .await;
-    assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+    assert!(matches!(
+        buy(&store, 1).await,
+        ReserveOutcome::AlreadyAllocated(_)
+    ));
     assert_eq!(units(&store).await, (98, 2, 0));
 }
 

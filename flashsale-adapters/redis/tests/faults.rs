@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flashsale_core::domain::{AttemptId, Reservation, ReserveOutcome, SettleOutcome, Timestamp};
+use flashsale_core::domain::{AttemptId, ReserveOutcome, ReserveRequest, SettleOutcome, Timestamp};
 use flashsale_core::ports::{StockStore, StockStoreExt};
 use flashsale_core::{Effect, ErrorKind, PortError};
 use flashsale_redis::RedisStockStore;
@@ -25,9 +25,12 @@ fn is_away(error: &PortError) -> bool {
 }
 
 /// Tries to buy, and checks that the answer comes in time.
-async fn in_time(store: &RedisStockStore, wish: &Reservation) -> Result<ReserveOutcome, PortError> {
+async fn in_time(
+    store: &RedisStockStore,
+    request: &ReserveRequest,
+) -> Result<ReserveOutcome, PortError> {
     let begun = Instant::now();
-    let answer = store.reserve_one(&sale(), wish).await;
+    let answer = store.reserve_one(&sale(), request).await;
     let took = begun.elapsed();
     assert!(took < BUDGET + SLACK, "{answer:?} took {took:?}");
     answer
@@ -37,7 +40,7 @@ async fn in_time(store: &RedisStockStore, wish: &Reservation) -> Result<ReserveO
 struct Buyers {
     store: Arc<RedisStockStore>,
     stop: tokio::sync::watch::Sender<bool>,
-    tasks: JoinSet<Vec<(Reservation, Result<ReserveOutcome, PortError>)>>,
+    tasks: JoinSet<Vec<(ReserveRequest, Result<ReserveOutcome, PortError>)>>,
 }
 
 impl Buyers {
@@ -52,12 +55,12 @@ impl Buyers {
                     if *stopped.borrow() {
                         break;
                     }
-                    let wish = wish(round * count + buyer);
-                    let answer = in_time(&store, &wish).await;
+                    let request = request(round * count + buyer);
+                    let answer = in_time(&store, &request).await;
                     if answer.is_err() {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
-                    answers.push((wish, answer));
+                    answers.push((request, answer));
                 }
                 answers
             });
@@ -76,23 +79,26 @@ impl Buyers {
         let answers: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
         let mut told: HashMap<_, AttemptId> = HashMap::new();
         let mut failed = 0;
-        for (wish, answer) in answers {
+        for (request, answer) in answers {
             let outcome = match answer {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     assert!(is_away(&error), "{error:?}");
                     failed += 1;
-                    self.again(&wish).await
+                    self.again(&request).await
                 }
             };
             match outcome {
                 ReserveOutcome::Reserved(attempt) => {
-                    assert_eq!(attempt.id, wish.attempt);
+                    assert_eq!(attempt.id, request.attempt);
                     assert_eq!(told.insert(attempt.user, attempt.id), None);
                 }
-                ReserveOutcome::Held(hold) => {
-                    assert_eq!(hold.attempt, wish.attempt, "a wish is repeated with its id");
-                    assert_eq!(told.insert(wish.user, hold.attempt), None);
+                ReserveOutcome::AlreadyAllocated(allocation) => {
+                    assert_eq!(
+                        allocation.attempt, request.attempt,
+                        "a request is repeated with its id"
+                    );
+                    assert_eq!(told.insert(request.user, allocation.attempt), None);
                 }
                 other => panic!("{other:?}"),
             }
@@ -102,28 +108,31 @@ impl Buyers {
         let count = told.len() as u64;
         assert_eq!(levels.available + levels.reserved + levels.sold, stock);
         assert_eq!(
-            (levels.reserved, levels.undecided, levels.unlogged),
+            (levels.reserved, levels.undecided, levels.unpublished),
             (count, count, count)
         );
         let users: Vec<_> = told.keys().cloned().collect();
         for users in users.chunks(1_000) {
-            let holds = self.store.holds(&sale(), users).await.unwrap();
-            for (user, hold) in users.iter().zip(holds) {
-                assert_eq!(Some(told[user]), hold.map(|hold| hold.attempt));
+            let allocations = self.store.allocations(&sale(), users).await.unwrap();
+            for (user, allocation) in users.iter().zip(allocations) {
+                assert_eq!(
+                    Some(told[user]),
+                    allocation.map(|allocation| allocation.attempt)
+                );
             }
         }
     }
 }
 
 impl Buyers {
-    /// Repeats a wish with its id until it is answered.
-    async fn again(&self, wish: &Reservation) -> ReserveOutcome {
+    /// Repeats a request with its id until it is answered.
+    async fn again(&self, request: &ReserveRequest) -> ReserveOutcome {
         for _ in 0..20 {
-            if let Ok(outcome) = in_time(&self.store, wish).await {
+            if let Ok(outcome) = in_time(&self.store, request).await {
                 return outcome;
             }
         }
-        panic!("there is no answer to {wish:?}");
+        panic!("there is no answer to {request:?}");
     }
 }
 
@@ -131,13 +140,17 @@ const MANY: u64 = 10_000_000;
 
 /// Waits until somebody can buy again, and says how long that took. He gives the unit back.
 async fn until_it_sells(store: &RedisStockStore) -> Duration {
-    let wish = wish(u64::MAX);
+    let request = request(u64::MAX);
     let took = until("it must sell again", || async {
-        in_time(store, &wish).await.is_ok()
+        in_time(store, &request).await.is_ok()
     })
     .await;
-    let hold = store.hold(&sale(), &wish.user).await.unwrap().unwrap();
-    let attempt = hold.to_attempt(sale().id, sale().product, wish.user);
+    let allocation = store
+        .allocation(&sale(), &request.user)
+        .await
+        .unwrap()
+        .unwrap();
+    let attempt = allocation.to_attempt(sale().id, sale().product, request.user);
     let cancelled = settlement(&attempt, CANCELLED);
     let settled = store.settle_one(&sale(), &cancelled).await.unwrap();
     assert_eq!(settled, SettleOutcome::Released);
@@ -217,11 +230,11 @@ async fn every_call_returns_while_redis_is_frozen() {
     let sale = sale();
     let snapshot = snapshot(1);
     let users = [user(1)];
-    let wish = wish(2);
+    let request = request(2);
     let (a, b, c, d, e, f, g, h) = tokio::join!(
-        store.reserve_one(&sale, &wish),
+        store.reserve_one(&sale, &request),
         store.acknowledge(&sale, batch),
-        store.holds(&sale, &users),
+        store.allocations(&sale, &users),
         store.results(sale.product, &users),
         store.settle_one(&sale, &settlement),
         store.open(&sale, &snapshot),
@@ -256,15 +269,17 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_id() {
     open(&store, 100).await;
     for number in 0..20 {
         proxy.set(Mode::LoseAnswer);
-        let wish = wish(number);
-        let outcome = store.reserve_one(&sale(), &wish).await.unwrap();
+        let request = request(number);
+        let outcome = store.reserve_one(&sale(), &request).await.unwrap();
         // It was reserved by this call, so that its caller has to publish it.
         assert!(
-            matches!(&outcome, ReserveOutcome::Reserved(attempt) if attempt.id == wish.attempt),
+            matches!(&outcome, ReserveOutcome::Reserved(attempt) if attempt.id == request.attempt),
             "{outcome:?}"
         );
-        let again = store.reserve_one(&sale(), &wish).await.unwrap();
-        assert!(matches!(again, ReserveOutcome::Held(hold) if hold.attempt == wish.attempt));
+        let again = store.reserve_one(&sale(), &request).await.unwrap();
+        assert!(
+            matches!(again, ReserveOutcome::AlreadyAllocated(allocation) if allocation.attempt == request.attempt)
+        );
     }
     assert_eq!(units(&store).await, (80, 20, 0));
 }
@@ -278,7 +293,7 @@ async fn a_connection_that_swallows_everything_is_given_up() {
     for number in 0..3 {
         proxy.set(Mode::Swallow);
         // The first attempt gets no answer; the second is made on a connection of its own.
-        let outcome = store.reserve_one(&sale(), &wish(number)).await.unwrap();
+        let outcome = store.reserve_one(&sale(), &request(number)).await.unwrap();
         assert!(
             matches!(outcome, ReserveOutcome::Reserved(_)),
             "{outcome:?}"
@@ -326,8 +341,10 @@ async fn a_full_redis_takes_nothing_and_still_gives_back() {
     open(&store, MANY).await;
     let mut attempts = Vec::new();
     let error = loop {
-        let wishes: Vec<_> = (0..256).map(|i| wish(attempts.len() as u64 + i)).collect();
-        match store.reserve(&sale(), &wishes).await {
+        let requests: Vec<_> = (0..256)
+            .map(|i| request(attempts.len() as u64 + i))
+            .collect();
+        match store.reserve(&sale(), &requests).await {
             Ok(outcomes) => attempts.extend(outcomes.into_iter().map(|outcome| match outcome {
                 ReserveOutcome::Reserved(attempt) => attempt,
                 other => panic!("{other:?}"),
@@ -342,8 +359,8 @@ async fn a_full_redis_takes_nothing_and_still_gives_back() {
     let taken = attempts.len() as u64;
     let full = levels(&store).await;
     assert_eq!((full.available, full.reserved), (MANY - taken, taken));
-    assert_eq!((full.undecided, full.unlogged), (taken, taken));
-    let refused = store.hold(&sale(), &user(taken)).await.unwrap();
+    assert_eq!((full.undecided, full.unpublished), (taken, taken));
+    let refused = store.allocation(&sale(), &user(taken)).await.unwrap();
     assert_eq!(refused, None, "nothing is half done");
 
     store.acknowledge(&sale(), &attempts[..100]).await.unwrap();
@@ -362,7 +379,7 @@ async fn a_full_redis_takes_nothing_and_still_gives_back() {
         (after.available, after.reserved),
         (MANY - taken + 200, taken - 200)
     );
-    assert_eq!(after.unlogged, taken - 200);
+    assert_eq!(after.unpublished, taken - 200);
 
     redis.cli(&["config", "set", "maxmemory", "0"]);
     reserve(&store, taken + 1_000).await;
@@ -377,7 +394,7 @@ async fn a_replica_takes_nothing_until_it_is_promoted() {
     let replica = Redis::replica_of(&primary);
     let (store, reader) = (punctual(replica.url()), store(replica.url()));
     for _ in 0..5 {
-        let error = in_time(&store, &wish(2)).await.unwrap_err();
+        let error = in_time(&store, &request(2)).await.unwrap_err();
         assert!(
             is_away(&error) && error.effect() == Effect::None,
             "{error:?}"
@@ -391,7 +408,10 @@ async fn a_replica_takes_nothing_until_it_is_promoted() {
         took < Duration::from_millis(1_500),
         "it sold after {took:?}"
     );
-    assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+    assert!(matches!(
+        buy(&store, 1).await,
+        ReserveOutcome::AlreadyAllocated(_)
+    ));
 }
 
 #[tokio::test]
@@ -404,7 +424,7 @@ async fn a_primary_that_is_demoted_is_left_alone_until_it_is_one_again() {
     let port = other.port().to_string();
     other.cli(&["config", "set", "requirepass", "unknown"]);
     primary.cli(&["replicaof", "127.0.0.1", &port]);
-    let error = in_time(&store, &wish(1)).await.unwrap_err();
+    let error = in_time(&store, &request(1)).await.unwrap_err();
     assert!(
         is_away(&error) && error.effect() == Effect::None,
         "{error:?}"
@@ -437,7 +457,10 @@ async fn a_name_that_leads_to_another_primary_is_followed() {
         took < Duration::from_millis(1_500),
         "it sold after {took:?}"
     );
-    assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+    assert!(matches!(
+        buy(&store, 1).await,
+        ReserveOutcome::AlreadyAllocated(_)
+    ));
 }
 
 #[tokio::test]
@@ -446,7 +469,7 @@ async fn a_store_is_there_before_its_redis() {
     let store = punctual(redis.url());
     for _ in 0..3 {
         let begun = Instant::now();
-        let error = in_time(&store, &wish(1)).await.unwrap_err();
+        let error = in_time(&store, &request(1)).await.unwrap_err();
         assert!(
             is_away(&error) && error.effect() == Effect::None,
             "{error:?}"
@@ -477,7 +500,7 @@ async fn too_many_callers_are_refused_at_once() {
         let store = store.clone();
         callers.spawn(async move {
             let begun = Instant::now();
-            let answer = in_time(&store, &wish(number)).await;
+            let answer = in_time(&store, &request(number)).await;
             (answer.unwrap_err(), begun.elapsed())
         });
     }
@@ -510,12 +533,12 @@ async fn callers_that_are_dropped_harm_nobody() {
     for number in 0..2_000_u64 {
         let store = store.clone();
         callers.spawn(async move {
-            let wish = wish(number);
+            let request = request(number);
             if number % 3 == 0 {
                 let patience = Duration::from_micros(number);
-                let _ = tokio::time::timeout(patience, store.reserve_one(&sale(), &wish)).await;
+                let _ = tokio::time::timeout(patience, store.reserve_one(&sale(), &request)).await;
             } else {
-                let outcome = store.reserve_one(&sale(), &wish).await.unwrap();
+                let outcome = store.reserve_one(&sale(), &request).await.unwrap();
                 assert!(matches!(outcome, ReserveOutcome::Reserved(_)));
             }
         });
@@ -551,7 +574,9 @@ async fn two_processes_never_oversell() {
             .filter(|(_, o)| matches!(o, ReserveOutcome::Reserved(_)))
             .count();
         match outcome {
-            ReserveOutcome::Reserved(_) | ReserveOutcome::Held(_) => assert_eq!(reserved, 1),
+            ReserveOutcome::Reserved(_) | ReserveOutcome::AlreadyAllocated(_) => {
+                assert_eq!(reserved, 1)
+            }
             ReserveOutcome::SoldOut => {}
             other => panic!("{other:?}"),
         }
@@ -575,8 +600,10 @@ async fn refused_users_leave_nothing_behind() {
     };
     let before = memory();
     for batch in 0..100 {
-        let wishes: Vec<_> = (0..1_000).map(|i| wish(10 + batch * 1_000 + i)).collect();
-        let outcomes = store.reserve(&sale(), &wishes).await.unwrap();
+        let requests: Vec<_> = (0..1_000)
+            .map(|i| request(10 + batch * 1_000 + i))
+            .collect();
+        let outcomes = store.reserve(&sale(), &requests).await.unwrap();
         assert!(
             outcomes
                 .iter()

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::domain::{
-    ApplyOutcome, Buyer, Decision, Epoch, HoldState, NewSale, OpenOutcome, Phase, ReserveOutcome,
-    Sale, SaleChange, SaleRef, SettleOutcome, StockEvent, StockSnapshot, Timestamp,
+    AllocationState, ApplyOutcome, Buyer, Decision, Epoch, NewSale, OpenOutcome, Phase,
+    ReserveOutcome, Sale, SaleChange, SaleRef, SettleOutcome, StockEvent, StockSnapshot, Timestamp,
 };
 use flashsale_core::ports::{AttemptQueue, StockStore, StockStoreExt};
 use flashsale_core::services::{
-    Auditor, Catalogue, Readiness, Recovering, Recovery, SaleService, Verdict, Worker, WorkerPorts,
+    Auditor, Catalogue, Recovery, RecoveryProgress, SaleService, StockReadiness, Verdict, Worker,
+    WorkerPorts,
 };
 use flashsale_core::testing::{
     ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo,
@@ -31,9 +32,9 @@ fn next(sale: SaleRef) -> SaleRef {
 
 /// Tries to buy until there is an answer.
 async fn first_answer(store: &RedisStockStore, number: u64) -> ReserveOutcome {
-    let wish = wish(number);
+    let request = request(number);
     for _ in 0..1_000 {
-        if let Ok(outcome) = store.reserve_one(&sale(), &wish).await {
+        if let Ok(outcome) = store.reserve_one(&sale(), &request).await {
             return outcome;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -53,7 +54,7 @@ async fn it_is_recovered(store: &RedisStockStore) {
     let reopened = next(sale());
     let opened = store.open(&reopened, &snapshot(3)).await.unwrap();
     assert_eq!(opened, OpenOutcome::Opened);
-    let sold = store.reserve_one(&reopened, &wish(200)).await.unwrap();
+    let sold = store.reserve_one(&reopened, &request(200)).await.unwrap();
     assert!(matches!(&sold, ReserveOutcome::Reserved(attempt) if attempt.seq > before.seq));
     let after = store.levels(&reopened).await.unwrap().unwrap();
     assert_eq!((after.phase, after.available), (Phase::Open, 2));
@@ -84,7 +85,10 @@ async fn older_files_sell_nothing() {
     assert_eq!(levels(&other).await.phase, Phase::Recovering);
     assert_eq!(units(&store).await, (9, 1, 0));
     // Whom it still knows is told so: his attempt is decided by the recovery.
-    assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+    assert!(matches!(
+        buy(&store, 1).await,
+        ReserveOutcome::AlreadyAllocated(_)
+    ));
     it_is_recovered(&store).await;
 }
 
@@ -145,7 +149,7 @@ async fn whoever_acts_for_a_sale_stops_it() {
         let other = store_that_answers(&redis).await;
         assert_eq!(levels(&other).await.phase, Phase::Open);
         until("it must be connected again", || async {
-            store.holds(&sale(), &[user(1)]).await.is_ok()
+            store.allocations(&sale(), &[user(1)]).await.is_ok()
         })
         .await;
         match act {
@@ -195,7 +199,7 @@ async fn a_wiped_redis_has_no_sale_and_numbers_begin_anew() {
     store.open(&reopened, &snapshot(6)).await.unwrap();
     let levels = store.levels(&reopened).await.unwrap().unwrap();
     assert_eq!((levels.seq, levels.phase), (0, Phase::Open));
-    let sold = store.reserve_one(&reopened, &wish(5)).await.unwrap();
+    let sold = store.reserve_one(&reopened, &request(5)).await.unwrap();
     assert!(matches!(sold, ReserveOutcome::Reserved(attempt) if attempt.seq == 1));
 }
 
@@ -251,7 +255,7 @@ async fn a_sale_short_of_units_stops_and_a_new_epoch_cures_it() {
     let again = settlement(&lost, Decision::Success(order(1)));
     let outcome = store.settle_one(&reopened, &again).await.unwrap();
     assert_eq!(outcome, SettleOutcome::Unchanged);
-    let sold = store.reserve_one(&reopened, &wish(3)).await.unwrap();
+    let sold = store.reserve_one(&reopened, &request(3)).await.unwrap();
     assert!(matches!(sold, ReserveOutcome::Reserved(_)));
 }
 
@@ -309,7 +313,7 @@ impl Shop {
 
     /// Reserves a unit and has it queued, if that is wanted.
     async fn attempt(&self, sale: &Sale, number: u64, queued: bool) -> ReserveOutcome {
-        let outcome = self.store.reserve_one(&sale.key(), &wish(number)).await;
+        let outcome = self.store.reserve_one(&sale.key(), &request(number)).await;
         let outcome = outcome.unwrap();
         if let (ReserveOutcome::Reserved(attempt), true) = (&outcome, queued) {
             self.queue
@@ -351,36 +355,42 @@ async fn a_sale_that_has_gone_back_is_rebuilt_from_the_orders_and_the_queue() {
     assert!(matches!(lost, ReserveOutcome::Reserved(_)));
     redis.go_back_to(&copy);
     until("it must be connected again", || async {
-        shop.store.holds(&sale.key(), &[user(1)]).await.is_ok()
+        shop.store
+            .allocations(&sale.key(), &[user(1)])
+            .await
+            .is_ok()
     })
     .await;
 
     let outcome = shop.attempt(&sale, 4, true).await;
     assert_eq!(outcome, ReserveOutcome::Recovering);
     let prepared = shop.sales.prepare(&sale).await.unwrap();
-    assert_eq!(prepared, Readiness::Lost);
+    assert_eq!(prepared, StockReadiness::Lost);
     let mut steps = Vec::new();
-    while steps.last() != Some(&Recovering::Done) {
+    while steps.last() != Some(&RecoveryProgress::Done) {
         assert!(steps.len() < 10, "{steps:?}");
         let lost = shop.now(&sale).await;
         steps.push(shop.recovery.step(&lost).await.unwrap());
-        if matches!(steps.last(), Some(Recovering::Draining { .. })) {
+        if matches!(steps.last(), Some(RecoveryProgress::Draining { .. })) {
             shop.work().await;
         }
     }
     let expected = [
-        Recovering::Fenced,
-        Recovering::Draining { left: 1 },
-        Recovering::Done,
+        RecoveryProgress::Fenced,
+        RecoveryProgress::Draining { left: 1 },
+        RecoveryProgress::Done,
     ];
     assert_eq!(steps, expected);
 
     let sale = shop.now(&sale).await;
-    assert_eq!(shop.sales.prepare(&sale).await.unwrap(), Readiness::Ready);
+    assert_eq!(
+        shop.sales.prepare(&sale).await.unwrap(),
+        StockReadiness::Ready
+    );
     for number in [1, 2] {
         let outcome = shop.attempt(&sale, number, true).await;
         assert!(
-            matches!(&outcome, ReserveOutcome::Held(hold) if matches!(hold.state, HoldState::Sold(_))),
+            matches!(&outcome, ReserveOutcome::AlreadyAllocated(allocation) if matches!(allocation.state, AllocationState::Sold(_))),
             "{outcome:?}"
         );
     }
@@ -392,7 +402,7 @@ async fn a_sale_that_has_gone_back_is_rebuilt_from_the_orders_and_the_queue() {
         );
     }
     shop.work().await;
-    let account = shop.auditor.account(sale.id).await.unwrap().unwrap();
+    let account = shop.auditor.reconcile(sale.id).await.unwrap().unwrap();
     assert_eq!(account.verdict(), Verdict::Exact, "{account:?}");
     assert_eq!((account.totals.orders, account.totals.remaining), (4, 6));
 }

@@ -91,7 +91,7 @@ async fn the_clock_of_the_server_ends_a_sale() {
     store.open(&sale(), &over).await.unwrap();
     assert_eq!(buy(&store, 1).await, ReserveOutcome::Ended);
     assert_eq!(open_second(&store).await, OpenOutcome::Opened);
-    let outcome = store.reserve_one(&second(), &wish(1)).await.unwrap();
+    let outcome = store.reserve_one(&second(), &request(1)).await.unwrap();
     assert!(matches!(outcome, ReserveOutcome::Reserved(attempt)
         if attempt.reserved_at > Timestamp::from_millis(1_700_000_000_000)));
 }
@@ -109,10 +109,10 @@ async fn what_comes_late_for_the_earlier_sale_changes_nothing() {
     let before = store.levels(&second()).await.unwrap().unwrap();
     let keys = redis.cli(&["dbsize"]);
 
-    let late = store.reserve_one(&sale(), &wish(5)).await.unwrap();
+    let late = store.reserve_one(&sale(), &request(5)).await.unwrap();
     assert_eq!(late, ReserveOutcome::NotLoaded);
     assert_eq!(store.levels(&sale()).await.unwrap(), None);
-    assert_eq!(store.hold(&sale(), &user(1)).await.unwrap(), None);
+    assert_eq!(store.allocation(&sale(), &user(1)).await.unwrap(), None);
     store
         .acknowledge(&sale(), std::slice::from_ref(&one))
         .await
@@ -131,10 +131,10 @@ async fn what_comes_late_for_the_earlier_sale_changes_nothing() {
     assert_eq!(store.fence(&sale()).await.unwrap(), None);
     let far = Timestamp::from_millis(i64::MAX);
     assert_eq!(store.overdue(&sale(), far, 10).await.unwrap(), vec![]);
-    assert_eq!(store.unlogged(&sale(), far, 10).await.unwrap(), vec![]);
+    assert_eq!(store.unpublished(&sale(), far, 10).await.unwrap(), vec![]);
 
     assert_eq!(store.levels(&second()).await.unwrap(), Some(before));
-    assert_eq!(store.hold(&second(), &user(1)).await.unwrap(), None);
+    assert_eq!(store.allocation(&second(), &user(1)).await.unwrap(), None);
     assert_eq!(redis.cli(&["dbsize"]), keys);
 }
 
@@ -171,8 +171,8 @@ async fn of_many_openers_at_once_one_opens() {
         let store = store(redis.url());
         assert_eq!(units(&store).await, (5, 0, 3_000));
         let users = [user(0), user(1_499), user(1_500)];
-        let holds = store.holds(&sale(), &users).await.unwrap();
-        let held: Vec<_> = holds.iter().map(Option::is_some).collect();
+        let allocations = store.allocations(&sale(), &users).await.unwrap();
+        let held: Vec<_> = allocations.iter().map(Option::is_some).collect();
         assert_eq!(held, [true, true, false]);
         assert_eq!(redis.cli(&["hlen", "flashsale:users:{42}"]).trim(), "1500");
         assert_eq!(redis.cli(&["ttl", "flashsale:users:{42}"]).trim(), "-1");
@@ -223,7 +223,7 @@ async fn the_old_stock_is_in_use_until_the_new_one_is_complete() {
     assert_eq!(outcome, OpenOutcome::Opened);
     assert_eq!(units(&store).await, (5, 0, 1_200));
     let levels = levels(&store).await;
-    assert_eq!((levels.phase, levels.unlogged), (Phase::Open, 0));
+    assert_eq!((levels.phase, levels.unpublished), (Phase::Open, 0));
     assert!(levels.seq >= one.seq, "numbers go on under a new epoch");
 }
 

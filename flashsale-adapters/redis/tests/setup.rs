@@ -57,7 +57,7 @@ async fn a_wrong_password_is_told_and_a_corrected_one_used() {
         let store = store(format!("redis://{credentials}127.0.0.1:{port}"));
         line(&store.check().await.unwrap_err());
         line(&store.levels(&sale()).await.unwrap_err());
-        line(&store.reserve_one(&sale(), &wish(1)).await.unwrap_err());
+        line(&store.reserve_one(&sale(), &request(1)).await.unwrap_err());
     }
     let store = store(format!("redis://:secret2@127.0.0.1:{port}"));
     line(&store.check().await.unwrap_err());
@@ -74,7 +74,7 @@ async fn a_user_without_rights_is_told() {
     redis.cli(&["acl", "setuser", "weak", "on", ">secret", "~*", "+ping"]);
     let store = store(format!("redis://weak:secret@127.0.0.1:{}", redis.port()));
     line(&store.check().await.unwrap_err());
-    line(&store.reserve_one(&sale(), &wish(1)).await.unwrap_err());
+    line(&store.reserve_one(&sale(), &request(1)).await.unwrap_err());
 }
 
 #[tokio::test]
@@ -88,7 +88,12 @@ async fn one_node_is_no_cluster_and_a_cluster_is_not_one_node() {
     let no_cluster = store(format!("{},{}", one.url(), other.url()));
     let told = line(&no_cluster.check().await.unwrap_err());
     assert!(told.contains("give one address"), "{told}");
-    line(&no_cluster.reserve_one(&sale(), &wish(1)).await.unwrap_err());
+    line(
+        &no_cluster
+            .reserve_one(&sale(), &request(1))
+            .await
+            .unwrap_err(),
+    );
 }
 
 /// Answers as an older Redis does, as far as a check asks it. Returns its address.

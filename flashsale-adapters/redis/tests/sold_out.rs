@@ -6,7 +6,7 @@ mod shop;
 use std::time::Duration;
 
 use flashsale_core::domain::{
-    Decision, Quantity, Reservation, ReserveOutcome, SaleChange, SettleOutcome, StockEvent,
+    Decision, Quantity, ReserveOutcome, ReserveRequest, SaleChange, SettleOutcome, StockEvent,
 };
 use flashsale_core::ports::{StockStore, StockStoreExt};
 use flashsale_core::testing::Seeded;
@@ -68,7 +68,10 @@ async fn holders_that_ask_all_the_time_do_not_let_the_crowd_through() {
     crowd(&store, &redis).await;
     let (before, begun) = (asked(&redis), std::time::Instant::now());
     for number in 0..2_000 {
-        assert!(matches!(buy(&store, 1).await, ReserveOutcome::Held(_)));
+        assert!(matches!(
+            buy(&store, 1).await,
+            ReserveOutcome::AlreadyAllocated(_)
+        ));
         assert_eq!(buy(&store, 100 + number).await, ReserveOutcome::SoldOut);
     }
     let spans = begun.elapsed().as_millis() as u64 / 50 + 1;
@@ -97,8 +100,8 @@ async fn holders_are_told_what_they_hold_whichever_process_they_came_by() {
     let redis = Redis::start();
     let (one, other) = (store(redis.url()), store(redis.url()));
     open(&one, 2_000).await;
-    let wishes: Vec<_> = (0..2_000).map(wish).collect();
-    for chunk in wishes.chunks(500) {
+    let requests: Vec<_> = (0..2_000).map(request).collect();
+    for chunk in requests.chunks(500) {
         let outcomes = other.reserve(&sale(), chunk).await.unwrap();
         let all = outcomes
             .iter()
@@ -110,7 +113,10 @@ async fn holders_are_told_what_they_hold_whichever_process_they_came_by() {
     let mut random = Seeded::new(7);
     for _ in 0..300 {
         let holder = random.below(2_000);
-        assert!(matches!(buy(&one, holder).await, ReserveOutcome::Held(_)));
+        assert!(matches!(
+            buy(&one, holder).await,
+            ReserveOutcome::AlreadyAllocated(_)
+        ));
         assert_eq!(buy(&one, 9_000 + holder).await, ReserveOutcome::SoldOut);
     }
 }
@@ -127,13 +133,17 @@ async fn units_that_another_process_returns_are_seen_soon() {
         let held = if round == 0 {
             attempt.clone()
         } else {
-            let hold = other.hold(&sale(), &user(round)).await.unwrap().unwrap();
-            hold.to_attempt(sale().id, sale().product, user(round))
+            let allocation = other
+                .allocation(&sale(), &user(round))
+                .await
+                .unwrap()
+                .unwrap();
+            allocation.to_attempt(sale().id, sale().product, user(round))
         };
         let cancelled = settlement(&held, CANCELLED);
         let outcome = other.settle_one(&sale(), &cancelled).await.unwrap();
         assert_eq!(outcome, SettleOutcome::Released);
-        let next = wish(round + 1);
+        let next = request(round + 1);
         let seen = until("the unit must be seen", || async {
             let outcome = one.reserve_one(&sale(), &next).await.unwrap();
             matches!(outcome, ReserveOutcome::Reserved(_))
@@ -177,9 +187,9 @@ async fn a_buyer_who_was_healed_by_another_process_is_told_so() {
     let redis = Redis::start();
     let (one, other) = (store(redis.url()), store(redis.url()));
     open(&one, 2).await;
-    let two_units = Reservation {
+    let two_units = ReserveRequest {
         quantity: Quantity::new(2).unwrap(),
-        ..wish(1)
+        ..request(1)
     };
     let outcome = other.reserve_one(&sale(), &two_units).await.unwrap();
     let ReserveOutcome::Reserved(held) = outcome else {
@@ -187,7 +197,7 @@ async fn a_buyer_who_was_healed_by_another_process_is_told_so() {
     };
     crowd(&one, &redis).await;
     let seq = levels(&other).await.seq;
-    // An order of one unit for the holder of two frees a unit, and an order whose hold was lost
+    // An order of one unit for the holder of two frees a unit, and an order whose allocation was lost
     // takes it: nobody reserves or releases, and there is another holder.
     let mut adopted = settlement(&held, Decision::Success(order(1)));
     (adopted.attempt, adopted.quantity) = (fresh_id(), Quantity::ONE);
@@ -198,9 +208,12 @@ async fn a_buyer_who_was_healed_by_another_process_is_told_so() {
     assert_eq!(levels(&other).await.seq, seq);
     until("the buyer must be told", || async {
         assert_eq!(buy(&one, 77).await, ReserveOutcome::SoldOut);
-        matches!(buy(&one, 2).await, ReserveOutcome::Held(_))
+        matches!(buy(&one, 2).await, ReserveOutcome::AlreadyAllocated(_))
     })
     .await;
     crowd(&one, &redis).await;
-    assert!(matches!(buy(&one, 2).await, ReserveOutcome::Held(_)));
+    assert!(matches!(
+        buy(&one, 2).await,
+        ReserveOutcome::AlreadyAllocated(_)
+    ));
 }

@@ -23,7 +23,7 @@ pub struct Attempt {
 
 /// What the stock store keeps for a user who holds units of a sale.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
+pub struct Allocation {
     /// The attempt that took the units.
     pub attempt: AttemptId,
     /// How many units.
@@ -35,11 +35,11 @@ pub struct Hold {
     /// See [`Attempt::reserved_at`].
     pub reserved_at: Timestamp,
     /// How far the attempt has come.
-    pub state: HoldState,
+    pub state: AllocationState,
 }
 
-impl Hold {
-    /// The attempt behind this hold of `user` in a sale.
+impl Allocation {
+    /// The attempt behind this allocation of `user` in a sale.
     pub fn to_attempt(&self, sale: SaleId, product: ProductId, user: UserId) -> Attempt {
         Attempt {
             id: self.attempt,
@@ -56,7 +56,7 @@ impl Hold {
 
 /// How far an attempt has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HoldState {
+pub enum AllocationState {
     /// Not decided yet.
     Reserved {
         /// Whether the attempt queue has it.

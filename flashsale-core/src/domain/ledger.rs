@@ -2,8 +2,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    Attempt, AttemptId, Decision, Epoch, FailReason, Hold, HoldState, OrderId, Phase, Quantity,
-    SaleChange, SaleId, SaleRef, StockEvent, Timestamp, UserId, Window,
+    Allocation, AllocationState, Attempt, AttemptId, Decision, Epoch, FailReason, OrderId, Phase,
+    Quantity, SaleChange, SaleId, SaleRef, StockEvent, Timestamp, UserId, Window,
 };
 
 /// The stock of one sale: who holds units, and how many are left. The one definition of the rules
@@ -15,7 +15,7 @@ use super::{
 ///
 /// ```
 /// use flashsale_core::domain::{
-///     AttemptId, Epoch, Ledger, Phase, ProductId, Quantity, Reservation, ReserveOutcome, SaleId,
+///     AttemptId, Epoch, Ledger, Phase, ProductId, Quantity, ReserveRequest, ReserveOutcome, SaleId,
 ///     SaleRef, StockSnapshot, Timestamp, UserId, Window,
 /// };
 /// let sale = SaleRef { id: SaleId::new(1)?, product: ProductId::new(1)?, epoch: Epoch::FIRST };
@@ -24,15 +24,15 @@ use super::{
 ///     window, phase: Phase::Open, version: 1, remaining: 1, buyers: vec![],
 /// });
 /// let mut buy = |user: &str, id: u128| {
-///     let reservation = Reservation {
+///     let request = ReserveRequest {
 ///         attempt: AttemptId::from_uuid(uuid::Uuid::from_u128(id)),
 ///         user: UserId::new(user).expect("visible ASCII"),
 ///         quantity: Quantity::ONE,
 ///     };
-///     ledger.reserve(sale.epoch, &reservation, Timestamp::from_millis(5))
+///     ledger.reserve(sale.epoch, &request, Timestamp::from_millis(5))
 /// };
 /// assert!(matches!(buy("ann", 1), ReserveOutcome::Reserved(_)));
-/// assert!(matches!(buy("ann", 2), ReserveOutcome::Held(hold) if hold.attempt.as_uuid().as_u128() == 1));
+/// assert!(matches!(buy("ann", 2), ReserveOutcome::AlreadyAllocated(one) if one.attempt.as_uuid().as_u128() == 1));
 /// assert_eq!(buy("bob", 3), ReserveOutcome::SoldOut);
 /// # Ok::<(), flashsale_core::domain::InvalidId>(())
 /// ```
@@ -49,7 +49,7 @@ pub struct Ledger {
     reserved: u64,
     sold: u64,
     clock: Timestamp,
-    holds: HashMap<UserId, Hold>,
+    allocations: HashMap<UserId, Allocation>,
     /// The holds that are not decided, by seq.
     undecided: BTreeMap<u64, UserId>,
 }
@@ -84,10 +84,10 @@ pub struct Buyer {
     pub reserved_at: Timestamp,
 }
 
-/// A wish to take units.
+/// A request to take units.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reservation {
-    /// A fresh id; the same one again when the wish is repeated after an unknown effect.
+pub struct ReserveRequest {
+    /// A fresh id; the same one again when the request is repeated after an unknown effect.
     pub attempt: AttemptId,
     /// Who wants to buy.
     pub user: UserId,
@@ -95,7 +95,7 @@ pub struct Reservation {
     pub quantity: Quantity,
 }
 
-/// What became of a [`Reservation`].
+/// What became of a [`ReserveRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReserveOutcome {
     /// The units are taken for this attempt, and the attempt is recorded, in one step.
@@ -103,7 +103,7 @@ pub enum ReserveOutcome {
     /// The store is the arbiter too and has decided in the same step: the user has bought.
     Sold(Attempt, OrderId),
     /// The user holds units of this sale already; nothing was taken.
-    Held(Hold),
+    AlreadyAllocated(Allocation),
     /// Fewer units are left than were asked for; the user is not marked.
     SoldOut,
     /// The sale has not started.
@@ -149,9 +149,9 @@ pub enum SettleOutcome {
     Merged,
     /// The hold of another attempt of this user now stands for this order.
     Adopted,
-    /// The store had lost the hold; the units were taken now.
+    /// The store had lost the allocation; the units were taken now.
     Healed,
-    /// The store had lost the hold and has no units for it: its stock is wrong and it has stopped
+    /// The store had lost the allocation and has no units for it: its stock is wrong and it has stopped
     /// selling until it is opened under a new epoch.
     Drift,
     /// Settled before, or not this store's concern; nothing changed.
@@ -216,7 +216,7 @@ pub struct Levels {
     /// Attempts that are not decided.
     pub undecided: u64,
     /// Attempts that the queue does not have yet.
-    pub unlogged: u64,
+    pub unpublished: u64,
     /// When the oldest undecided attempt took its units.
     pub oldest_reserved_at: Option<Timestamp>,
 }
@@ -224,19 +224,19 @@ pub struct Levels {
 impl Ledger {
     /// The stock that the snapshot describes. Buyers count as sold, everything else as available.
     pub fn open(sale: SaleRef, snapshot: StockSnapshot) -> Self {
-        let holds: HashMap<_, _> = snapshot
+        let allocations: HashMap<_, _> = snapshot
             .buyers
             .into_iter()
             .map(|buyer| {
-                let hold = Hold {
+                let allocation = Allocation {
                     attempt: buyer.attempt,
                     quantity: buyer.quantity,
                     epoch: sale.epoch,
                     seq: 0,
                     reserved_at: buyer.reserved_at,
-                    state: HoldState::Sold(buyer.order),
+                    state: AllocationState::Sold(buyer.order),
                 };
-                (buyer.user, hold)
+                (buyer.user, allocation)
             })
             .collect();
         Self {
@@ -248,9 +248,12 @@ impl Ledger {
             seq: 0,
             available: snapshot.remaining,
             reserved: 0,
-            sold: holds.values().map(|hold| hold.quantity.units()).sum(),
+            sold: allocations
+                .values()
+                .map(|allocation| allocation.quantity.units())
+                .sum(),
             clock: Timestamp::default(),
-            holds,
+            allocations,
             undecided: BTreeMap::new(),
         }
     }
@@ -278,7 +281,7 @@ impl Ledger {
     /// not there.
     pub fn restore(&mut self, attempt: &Attempt, logged: bool) -> bool {
         let units = attempt.quantity.units();
-        if self.available < units || self.holds.contains_key(&attempt.user) {
+        if self.available < units || self.allocations.contains_key(&attempt.user) {
             return false;
         }
         self.seq = self.seq.max(attempt.seq);
@@ -286,27 +289,32 @@ impl Ledger {
         self.available -= units;
         self.reserved += units;
         self.undecided.insert(attempt.seq, attempt.user.clone());
-        let hold = Hold {
+        let allocation = Allocation {
             attempt: attempt.id,
             quantity: attempt.quantity,
             epoch: attempt.epoch,
             seq: attempt.seq,
             reserved_at: attempt.reserved_at,
-            state: HoldState::Reserved { logged },
+            state: AllocationState::Reserved { logged },
         };
-        self.holds.insert(attempt.user.clone(), hold);
+        self.allocations.insert(attempt.user.clone(), allocation);
         true
     }
 
     /// Takes units for a user who has none, if the sale sells at `now` to callers of `epoch`.
     ///
     /// Checked in this order, first match answers: epoch, the user's hold, phase, window, stock.
-    pub fn reserve(&mut self, epoch: Epoch, wish: &Reservation, now: Timestamp) -> ReserveOutcome {
+    pub fn reserve(
+        &mut self,
+        epoch: Epoch,
+        request: &ReserveRequest,
+        now: Timestamp,
+    ) -> ReserveOutcome {
         if epoch != self.sale.epoch {
             return ReserveOutcome::Recovering;
         }
-        if let Some(hold) = self.holds.get(&wish.user) {
-            return ReserveOutcome::Held(hold.clone());
+        if let Some(allocation) = self.allocations.get(&request.user) {
+            return ReserveOutcome::AlreadyAllocated(allocation.clone());
         }
         match self.phase {
             Phase::Open => {}
@@ -323,18 +331,18 @@ impl Ledger {
         if now >= self.window.end {
             return ReserveOutcome::Ended;
         }
-        let units = wish.quantity.units();
+        let units = request.quantity.units();
         if self.available < units {
             return ReserveOutcome::SoldOut;
         }
         self.clock = now;
         self.seq += 1;
         let attempt = Attempt {
-            id: wish.attempt,
+            id: request.attempt,
             sale: self.sale.id,
             product: self.sale.product,
-            user: wish.user.clone(),
-            quantity: wish.quantity,
+            user: request.user.clone(),
+            quantity: request.quantity,
             epoch: self.sale.epoch,
             seq: self.seq,
             reserved_at: now,
@@ -346,10 +354,10 @@ impl Ledger {
 
     /// Notes that the attempt queue has the attempt. Says whether that was news.
     pub fn acknowledge(&mut self, user: &UserId, attempt: AttemptId) -> bool {
-        match self.holds.get_mut(user) {
-            Some(hold) if hold.attempt == attempt => match &mut hold.state {
-                HoldState::Reserved { logged } => !std::mem::replace(logged, true),
-                HoldState::Sold(_) => false,
+        match self.allocations.get_mut(user) {
+            Some(allocation) if allocation.attempt == attempt => match &mut allocation.state {
+                AllocationState::Reserved { logged } => !std::mem::replace(logged, true),
+                AllocationState::Sold(_) => false,
             },
             _ => false,
         }
@@ -365,9 +373,9 @@ impl Ledger {
             decision,
             ..
         } = settlement;
-        let undecided_same = match self.holds.get(user) {
-            Some(hold) if matches!(hold.state, HoldState::Reserved { .. }) => {
-                Some(hold.attempt == *attempt)
+        let undecided_same = match self.allocations.get(user) {
+            Some(allocation) if matches!(allocation.state, AllocationState::Reserved { .. }) => {
+                Some(allocation.attempt == *attempt)
             }
             Some(_) => return SettleOutcome::Unchanged,
             None => None,
@@ -408,14 +416,14 @@ impl Ledger {
     ///
     /// Only for a store that has told nobody about the attempt. Says whether there was one.
     pub fn undo(&mut self, user: &UserId, attempt: AttemptId) -> bool {
-        match self.holds.get(user) {
-            Some(hold) if hold.attempt == attempt => {
-                let sold = matches!(hold.state, HoldState::Sold(_));
-                let units = hold.quantity.units();
+        match self.allocations.get(user) {
+            Some(allocation) if allocation.attempt == attempt => {
+                let sold = matches!(allocation.state, AllocationState::Sold(_));
+                let units = allocation.quantity.units();
                 if sold {
                     self.sold -= units;
                     self.available += units;
-                    self.holds.remove(user);
+                    self.allocations.remove(user);
                 } else {
                     self.available += self.unmark(user);
                 }
@@ -473,22 +481,24 @@ impl Ledger {
     }
 
     /// What the user holds.
-    pub fn hold(&self, user: &UserId) -> Option<&Hold> {
-        self.holds.get(user)
+    pub fn allocation(&self, user: &UserId) -> Option<&Allocation> {
+        self.allocations.get(user)
     }
 
     /// The oldest undecided attempts taken at or before `before`, `max` at most; only those that
-    /// the queue does not have, if `unlogged_only`.
-    pub fn undecided(&self, before: Timestamp, unlogged_only: bool, max: usize) -> Vec<Attempt> {
+    /// the queue does not have, if `unpublished_only`.
+    pub fn undecided(&self, before: Timestamp, unpublished_only: bool, max: usize) -> Vec<Attempt> {
         self.undecided
             .values()
-            .filter_map(|user| self.holds.get_key_value(user))
-            .take_while(|(_, hold)| hold.reserved_at <= before)
-            .filter(|(_, hold)| {
-                !unlogged_only || hold.state == HoldState::Reserved { logged: false }
+            .filter_map(|user| self.allocations.get_key_value(user))
+            .take_while(|(_, allocation)| allocation.reserved_at <= before)
+            .filter(|(_, allocation)| {
+                !unpublished_only || allocation.state == AllocationState::Reserved { logged: false }
             })
             .take(max)
-            .map(|(user, hold)| hold.to_attempt(self.sale.id, self.sale.product, user.clone()))
+            .map(|(user, allocation)| {
+                allocation.to_attempt(self.sale.id, self.sale.product, user.clone())
+            })
             .collect()
     }
 
@@ -497,7 +507,7 @@ impl Ledger {
         let undecided = || {
             self.undecided
                 .values()
-                .filter_map(|user| self.holds.get(user))
+                .filter_map(|user| self.allocations.get(user))
         };
         Levels {
             epoch: self.sale.epoch,
@@ -508,10 +518,12 @@ impl Ledger {
             reserved: self.reserved,
             sold: self.sold,
             undecided: self.undecided.len() as u64,
-            unlogged: undecided()
-                .filter(|hold| hold.state == HoldState::Reserved { logged: false })
+            unpublished: undecided()
+                .filter(|allocation| {
+                    allocation.state == AllocationState::Reserved { logged: false }
+                })
                 .count() as u64,
-            oldest_reserved_at: undecided().next().map(|hold| hold.reserved_at),
+            oldest_reserved_at: undecided().next().map(|allocation| allocation.reserved_at),
         }
     }
 
@@ -520,52 +532,52 @@ impl Ledger {
         self.sale
     }
 
-    /// Turns a user's undecided hold into a sold one of `attempt`.
+    /// Turns a user's undecided allocation into a sold one of `attempt`.
     fn sell(&mut self, user: &UserId, attempt: AttemptId, quantity: Quantity, order: OrderId) {
-        let Some(hold) = self.holds.get_mut(user) else {
+        let Some(allocation) = self.allocations.get_mut(user) else {
             return;
         };
-        let (held, sold) = (hold.quantity.units(), quantity.units());
-        self.undecided.remove(&hold.seq);
-        hold.attempt = attempt;
-        hold.quantity = quantity;
-        hold.state = HoldState::Sold(order);
+        let (held, sold) = (allocation.quantity.units(), quantity.units());
+        self.undecided.remove(&allocation.seq);
+        allocation.attempt = attempt;
+        allocation.quantity = quantity;
+        allocation.state = AllocationState::Sold(order);
         self.reserved -= held;
         self.sold += sold;
         self.available = (self.available + held).saturating_sub(sold);
     }
 
-    /// Takes the units of an order whose hold was lost, or stops selling if there are none.
+    /// Takes the units of an order whose allocation was lost, or stops selling if there are none.
     fn heal(&mut self, settlement: &Settlement, order: OrderId) -> SettleOutcome {
         let units = settlement.quantity.units();
         if self.available < units {
             self.phase = Phase::Recovering;
             return SettleOutcome::Drift;
         }
-        let Entry::Vacant(slot) = self.holds.entry(settlement.user.clone()) else {
+        let Entry::Vacant(slot) = self.allocations.entry(settlement.user.clone()) else {
             return SettleOutcome::Unchanged;
         };
-        slot.insert(Hold {
+        slot.insert(Allocation {
             attempt: settlement.attempt,
             quantity: settlement.quantity,
             epoch: self.opened,
             // It has no place among this stock's reservations.
             seq: 0,
             reserved_at: settlement.reserved_at,
-            state: HoldState::Sold(order),
+            state: AllocationState::Sold(order),
         });
         self.available -= units;
         self.sold += units;
         SettleOutcome::Healed
     }
 
-    /// Forgets a user's undecided hold and returns its units.
+    /// Forgets a user's undecided allocation and returns its units.
     fn unmark(&mut self, user: &UserId) -> u64 {
-        let Some(hold) = self.holds.remove(user) else {
+        let Some(allocation) = self.allocations.remove(user) else {
             return 0;
         };
-        self.undecided.remove(&hold.seq);
-        self.reserved -= hold.quantity.units();
-        hold.quantity.units()
+        self.undecided.remove(&allocation.seq);
+        self.reserved -= allocation.quantity.units();
+        allocation.quantity.units()
     }
 }

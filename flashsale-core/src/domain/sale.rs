@@ -69,7 +69,7 @@ pub struct Sale {
     pub phase: Phase,
     /// Whether the shop wants it paused. In the phases in which it does not sell anyway, this says
     /// what it becomes after them.
-    pub held: bool,
+    pub pause_requested: bool,
     /// Units at creation.
     pub initial_stock: u64,
     /// Units added since.
@@ -148,7 +148,7 @@ impl Sale {
             && self.sealed == epoch
             && matches!(self.phase, Phase::Scheduled | Phase::Recovering);
         if news {
-            self.phase = if self.held {
+            self.phase = if self.pause_requested {
                 Phase::Paused
             } else {
                 Phase::Open
@@ -165,14 +165,14 @@ impl Sale {
         match (change, self.phase) {
             (_, Phase::Closed) => return Err(ChangeRefused::Closed),
             (SaleChange::Pause | SaleChange::Resume, _) => {
-                let hold = change == SaleChange::Pause;
-                if self.held == hold {
+                let allocation = change == SaleChange::Pause;
+                if self.pause_requested == allocation {
                     return Err(ChangeRefused::Phase(self.phase));
                 }
-                self.held = hold;
+                self.pause_requested = allocation;
                 self.phase = match self.phase {
-                    Phase::Open if hold => Phase::Paused,
-                    Phase::Paused if !hold => Phase::Open,
+                    Phase::Open if allocation => Phase::Paused,
+                    Phase::Paused if !allocation => Phase::Open,
                     same => same,
                 };
             }

@@ -1,4 +1,6 @@
+use std::any::Any;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -21,11 +23,11 @@ pub trait AttemptQueue: Debug + Send + Sync + 'static {
     async fn subscribe(&self, group: &str) -> Result<Box<dyn AttemptReader>, PortError>;
 
     /// Where the queue ends now: every attempt that was [`Logged`](Published::Logged) before this
-    /// call is before the mark.
-    async fn mark(&self) -> Result<QueueMark, PortError>;
+    /// call is before it.
+    async fn end(&self) -> Result<QueuePosition, PortError>;
 
-    /// How many items before the mark the group has not marked as done yet.
-    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError>;
+    /// How many items before a position the group has not committed yet.
+    async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError>;
 
     /// Reads an item once more that came out as [`Undecodable`], for example with a newer version.
     ///
@@ -34,11 +36,20 @@ pub trait AttemptQueue: Debug + Send + Sync + 'static {
     fn decode(&self, payload: &[u8]) -> Result<Attempt, String>;
 }
 
-/// A place in an [`AttemptQueue`], in the queue's own terms.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueueMark {
-    /// The end of each part of the queue, as part and place.
-    pub ends: Vec<(i32, i64)>,
+/// A place in an [`AttemptQueue`]. Only the queue that made it can read it; the default is the start.
+#[derive(Clone, Debug, Default)]
+pub struct QueuePosition(Option<Arc<dyn Any + Send + Sync>>);
+
+impl QueuePosition {
+    /// The place that the queue describes like this, in its own terms.
+    pub fn new<T: Any + Send + Sync>(place: T) -> Self {
+        Self(Some(Arc::new(place)))
+    }
+
+    /// What the queue has described it with; nothing at the start, or if it is of another queue.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.as_deref()?.downcast_ref()
+    }
 }
 
 /// One reader of an [`AttemptQueue`].

@@ -3,8 +3,9 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use crate::domain::{
-    ApplyOutcome, Attempt, Hold, Levels, OpenOutcome, ProductId, Reservation, ReserveOutcome,
-    SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    Allocation, ApplyOutcome, Attempt, Levels, OpenOutcome, ProductId, ReserveOutcome,
+    ReserveRequest, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot,
+    Timestamp, UserId,
 };
 use crate::error::PortError;
 
@@ -38,15 +39,15 @@ pub trait StockStore: Debug + Send + Sync + 'static {
         snapshot: &StockSnapshot,
     ) -> Result<OpenOutcome, PortError>;
 
-    /// Takes units, one outcome per wish, in order.
+    /// Takes units, one outcome per request, in order.
     ///
     /// Taking the units, marking the user and recording the attempt are one atomic and durable
-    /// step. Refused users are not marked. A user who holds units already gets that hold back
-    /// ([`ReserveOutcome::Held`]), and only once it is as durable as when it was first told.
+    /// step. Refused users are not marked. A user who holds units already gets that allocation back
+    /// ([`ReserveOutcome::AlreadyAllocated`]), and only once it is as durable as when it was first told.
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError>;
 
     /// Notes that the attempt queue has these attempts. Repeating it changes nothing; attempts
@@ -63,12 +64,15 @@ pub trait StockStore: Debug + Send + Sync + 'static {
 
     /// What these users hold in the sale, in order. Nobody holds anything in a sale that is not
     /// loaded.
-    async fn holds(&self, sale: &SaleRef, users: &[UserId])
-    -> Result<Vec<Option<Hold>>, PortError>;
+    async fn allocations(
+        &self,
+        sale: &SaleRef,
+        users: &[UserId],
+    ) -> Result<Vec<Option<Allocation>>, PortError>;
 
     /// Undecided attempts that the queue does not have, taken at or before `before`; the oldest
     /// first, `max` at most.
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,
@@ -113,14 +117,14 @@ pub trait StockStore: Debug + Send + Sync + 'static {
 /// Single-item forms of [`StockStore`].
 #[async_trait]
 pub trait StockStoreExt: StockStore {
-    /// [`StockStore::reserve`] for one wish.
+    /// [`StockStore::reserve`] for one request.
     async fn reserve_one(
         &self,
         sale: &SaleRef,
-        wish: &Reservation,
+        request: &ReserveRequest,
     ) -> Result<ReserveOutcome, PortError> {
-        let mut outcomes = self.reserve(sale, std::slice::from_ref(wish)).await?;
-        Ok(outcomes.pop().expect("one outcome per wish"))
+        let mut outcomes = self.reserve(sale, std::slice::from_ref(request)).await?;
+        Ok(outcomes.pop().expect("one outcome per request"))
     }
 
     /// [`StockStore::settle`] for one settlement.
@@ -133,10 +137,14 @@ pub trait StockStoreExt: StockStore {
         Ok(outcomes.pop().expect("one outcome per settlement"))
     }
 
-    /// [`StockStore::holds`] for one user.
-    async fn hold(&self, sale: &SaleRef, user: &UserId) -> Result<Option<Hold>, PortError> {
-        let mut holds = self.holds(sale, std::slice::from_ref(user)).await?;
-        Ok(holds.pop().expect("one answer per user"))
+    /// [`StockStore::allocations`] for one user.
+    async fn allocation(
+        &self,
+        sale: &SaleRef,
+        user: &UserId,
+    ) -> Result<Option<Allocation>, PortError> {
+        let mut allocations = self.allocations(sale, std::slice::from_ref(user)).await?;
+        Ok(allocations.pop().expect("one answer per user"))
     }
 
     /// [`StockStore::results`] for one user.

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::{Hold, Levels, Order, Phase, Sale, SaleId, SaleResult, Totals, UserId};
+use crate::domain::{Allocation, Levels, Order, Phase, Sale, SaleId, SaleResult, Totals, UserId};
 use crate::error::PortError;
 use crate::ports::{
     AttemptQueue, AttemptRecord, AttemptRepo, BATCH_MAX, OrderRepo, RecordedOutcome, SaleRepo,
@@ -29,7 +29,7 @@ pub struct Auditor {
 
 /// A sale's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct Reconciliation {
     /// The sale.
     pub sale: Sale,
     /// What the orders say.
@@ -45,7 +45,7 @@ pub struct Account {
 
 /// What one user tried in a sale, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Story {
+pub struct UserTimeline {
     /// The sale.
     pub sale: Sale,
     /// What the user tried, as far as the audit trail tells, the oldest first.
@@ -53,7 +53,7 @@ pub struct Story {
     /// What was decided about the attempts, the oldest first.
     pub orders: Vec<Order>,
     /// What the stock store holds for the user.
-    pub hold: Option<Hold>,
+    pub allocation: Option<Allocation>,
     /// What the user reads as the result.
     pub result: Option<SaleResult>,
 }
@@ -157,7 +157,7 @@ impl fmt::Display for Finding {
     }
 }
 
-impl Account {
+impl Reconciliation {
     /// The worst of the findings.
     pub fn verdict(&self) -> Verdict {
         let verdicts = self.findings.iter().map(|finding| finding.verdict());
@@ -173,7 +173,7 @@ impl Auditor {
     ///
     /// On a sale that is being sold, figures that move while they are read are compared within
     /// what was in flight.
-    pub async fn account(&self, id: SaleId) -> Result<Option<Account>, PortError> {
+    pub async fn reconcile(&self, id: SaleId) -> Result<Option<Reconciliation>, PortError> {
         let mut last = None;
         for _ in 0..Self::READS {
             let Some(sale) = self.sales.find(id).await? else {
@@ -189,7 +189,7 @@ impl Auditor {
                 findings.retain(|finding| *finding != Finding::NotLoaded);
             }
             let settled = before == after && findings.is_empty();
-            last = Some(Account {
+            last = Some(Reconciliation {
                 sale,
                 totals,
                 levels: after,
@@ -207,8 +207,8 @@ impl Auditor {
     }
 
     async fn queued(&self) -> Result<u64, PortError> {
-        let end = self.queue.mark().await?;
-        self.queue.left(&self.group, &end).await
+        let end = self.queue.end().await?;
+        self.queue.lag(&self.group, &end).await
     }
 
     /// What a user tried in a sale, from all stores; nothing for an unknown sale. Of the audit trail
@@ -216,11 +216,15 @@ impl Auditor {
     ///
     /// # Errors
     /// The first port that fails.
-    pub async fn story(&self, id: SaleId, user: &UserId) -> Result<Option<Story>, PortError> {
+    pub async fn timeline(
+        &self,
+        id: SaleId,
+        user: &UserId,
+    ) -> Result<Option<UserTimeline>, PortError> {
         let Some(sale) = self.sales.find(id).await? else {
             return Ok(None);
         };
-        let hold = self.stock.hold(&sale.key(), user).await?;
+        let allocation = self.stock.allocation(&sale.key(), user).await?;
         let result = self.stock.result(sale.product.id, user).await?;
         let result = result.filter(|result| result.sale == id);
         let mut records = self.attempts.history(id, user, BATCH_MAX).await?;
@@ -230,7 +234,7 @@ impl Auditor {
             _ => None,
         });
         let mut attempts: Vec<_> = accepted.collect();
-        attempts.extend(hold.iter().map(|hold| hold.attempt));
+        attempts.extend(allocation.iter().map(|allocation| allocation.attempt));
         attempts.sort_unstable();
         attempts.dedup();
         let mut orders = Vec::new();
@@ -238,11 +242,11 @@ impl Auditor {
             orders.extend(self.orders.find(attempts).await?.into_iter().flatten());
         }
         orders.sort_by_key(|order| (order.reserved_at, order.id));
-        Ok(Some(Story {
+        Ok(Some(UserTimeline {
             sale,
             records,
             orders,
-            hold,
+            allocation,
             result,
         }))
     }

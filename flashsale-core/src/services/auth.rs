@@ -102,19 +102,24 @@ impl AuthService {
     ///
     /// # Errors
     /// If a port fails; [`Busy`](crate::ErrorKind::Busy) if too many passwords wait.
-    pub async fn register(&self, wish: Registration) -> Result<RegisterOutcome, PortError> {
-        if let Err(invalid) = self.validate(&wish) {
+    pub async fn register(&self, registration: Registration) -> Result<RegisterOutcome, PortError> {
+        if let Err(invalid) = self.validate(&registration) {
             return Ok(RegisterOutcome::Invalid(invalid));
         }
-        if self.users.find_by_username(&wish.username).await?.is_some() {
+        if self
+            .users
+            .find_by_username(&registration.username)
+            .await?
+            .is_some()
+        {
             return Ok(RegisterOutcome::UsernameTaken);
         }
         let new = NewUser {
-            password_hash: self.hasher.hash(&wish.password).await?,
-            username: wish.username,
-            email: wish.email,
-            full_name: wish.full_name,
-            role: wish.role,
+            password_hash: self.hasher.hash(&registration.password).await?,
+            username: registration.username,
+            email: registration.email,
+            full_name: registration.full_name,
+            role: registration.role,
         };
         Ok(match self.users.create(&new).await? {
             CreateUserOutcome::Created(user) => RegisterOutcome::Registered(user),
@@ -154,32 +159,37 @@ impl AuthService {
         self.tokens.verify(token, self.clock.now())
     }
 
-    fn validate(&self, wish: &Registration) -> Result<(), RegistrationInvalid> {
+    fn validate(&self, registration: &Registration) -> Result<(), RegistrationInvalid> {
         let invalid = |field, rule: &str| {
             let rule = rule.to_owned();
             Err(RegistrationInvalid { field, rule })
         };
         let blank = |c: char| c.is_whitespace() || c.is_control();
-        if !(3..=64).contains(&wish.username.chars().count()) || wish.username.contains(blank) {
+        if !(3..=64).contains(&registration.username.chars().count())
+            || registration.username.contains(blank)
+        {
             return invalid(
                 Field::Username,
                 "must have 3 to 64 characters without blanks",
             );
         }
-        let email_parts = wish.email.split_once('@');
+        let email_parts = registration.email.split_once('@');
         let shaped = email_parts.is_some_and(|(local, domain)| {
             !local.is_empty() && !domain.is_empty() && !domain.contains('@')
         });
-        if !shaped || wish.email.len() > 254 || wish.email.contains(blank) {
+        if !shaped || registration.email.len() > 254 || registration.email.contains(blank) {
             return invalid(Field::Email, "must be an address like name@example.org");
         }
         let most = self.hasher.password_max();
-        let long_enough = wish.password.chars().count() >= 6;
-        if !long_enough || wish.password.len() > most || wish.password.contains('\0') {
+        let long_enough = registration.password.chars().count() >= 6;
+        if !long_enough
+            || registration.password.len() > most
+            || registration.password.contains('\0')
+        {
             let rule = format!("must have at least 6 characters and at most {most} bytes");
             return invalid(Field::Password, &rule);
         }
-        let full_name = wish.full_name.as_deref().unwrap_or_default();
+        let full_name = registration.full_name.as_deref().unwrap_or_default();
         if full_name.chars().count() > 200 || full_name.contains(char::is_control) {
             return invalid(
                 Field::FullName,

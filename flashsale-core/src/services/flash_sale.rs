@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Attempt, AttemptId, Decision, FailReason, Hold, HoldState, OrderStatus, Phase, ProductId,
-    Quantity, Reservation, ReserveOutcome, Sale, SaleId, SaleStatus, Timestamp, UserId,
+    Allocation, AllocationState, Attempt, AttemptId, Decision, FailReason, OrderStatus, Phase,
+    ProductId, Quantity, ReserveOutcome, ReserveRequest, Sale, SaleId, SaleStatus, Timestamp,
+    UserId,
 };
 use crate::error::{ErrorKind, PortError};
 use crate::ports::{
@@ -112,7 +113,7 @@ pub enum Durability {
 
 /// How a user stands with a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Standing {
+pub struct PurchaseStatus {
     /// The result; [`Pending`](OrderStatus::Pending) as long as there is none.
     pub status: OrderStatus,
     /// Whether the user has an attempt at all.
@@ -181,12 +182,12 @@ impl FlashSaleService {
                 AttemptOutcome::Recovering
             });
         }
-        let wish = Reservation {
+        let request = ReserveRequest {
             attempt: self.ports.ids.attempt_id(),
             user: user.clone(),
             quantity: Quantity::ONE,
         };
-        match self.ports.stock.reserve_one(&sale.key(), &wish).await {
+        match self.ports.stock.reserve_one(&sale.key(), &request).await {
             Ok(outcome) => Ok(self.answer(&sale, user, outcome).await),
             Err(error) => {
                 self.ports.recorder.count(Metric::Unavailable, 1);
@@ -217,7 +218,9 @@ impl FlashSaleService {
                 let accepted = acceptance(sale, attempt.id, OrderStatus::Success, logged);
                 (Metric::Accepted, accepted)
             }
-            ReserveOutcome::Held(hold) => (Metric::Repeated, held(sale, &hold)),
+            ReserveOutcome::AlreadyAllocated(allocation) => {
+                (Metric::Repeated, held(sale, &allocation))
+            }
             ReserveOutcome::SoldOut => {
                 refused(RecordedOutcome::SoldOut);
                 (Metric::SoldOut, AttemptOutcome::SoldOut)
@@ -330,7 +333,11 @@ impl FlashSaleService {
     ///
     /// # Errors
     /// If the stock store fails, or the sales are not known yet, or the stock is being rebuilt.
-    pub async fn standing(&self, user: &UserId, product: ProductId) -> Result<Standing, PortError> {
+    pub async fn purchase_status(
+        &self,
+        user: &UserId,
+        product: ProductId,
+    ) -> Result<PurchaseStatus, PortError> {
         if !self.ports.catalogue.is_loaded() {
             return Err(PortError::new(
                 ErrorKind::Unavailable,
@@ -341,14 +348,14 @@ impl FlashSaleService {
         let stock = &self.ports.stock;
         let now = self.ports.clock.now();
         let sale = self.ports.catalogue.started(product, now);
-        let holding = |hold: Hold| Standing {
-            status: status_of(&hold),
+        let holding = |allocation: Allocation| PurchaseStatus {
+            status: status_of(&allocation),
             attempted: true,
         };
         if let Some(sale) = &sale
-            && let Some(hold) = stock.hold(&sale.key(), user).await?
+            && let Some(allocation) = stock.allocation(&sale.key(), user).await?
         {
-            return Ok(holding(hold));
+            return Ok(holding(allocation));
         }
         let result = stock.result(product, user).await?;
         let current =
@@ -360,8 +367,8 @@ impl FlashSaleService {
             && sale.phase != Phase::Scheduled
         {
             let serves_before = self.serves(sale).await?;
-            if let Some(hold) = stock.hold(&sale.key(), user).await? {
-                return Ok(holding(hold));
+            if let Some(allocation) = stock.allocation(&sale.key(), user).await? {
+                return Ok(holding(allocation));
             }
             if !serves_before || !self.serves(sale).await? {
                 return Err(PortError::new(
@@ -371,7 +378,7 @@ impl FlashSaleService {
                 ));
             }
         }
-        Ok(Standing {
+        Ok(PurchaseStatus {
             status: match current.as_ref().map(|result| result.decision) {
                 Some(Decision::Success(_)) => OrderStatus::Success,
                 Some(Decision::Failed(_)) => OrderStatus::Failed,
@@ -400,18 +407,18 @@ impl FlashSaleService {
     }
 }
 
-fn held(sale: &Sale, hold: &Hold) -> AttemptOutcome {
-    let durability = match hold.state {
-        HoldState::Reserved { logged: false } => Durability::Reserved,
-        HoldState::Reserved { logged: true } | HoldState::Sold(_) => Durability::Logged,
+fn held(sale: &Sale, allocation: &Allocation) -> AttemptOutcome {
+    let durability = match allocation.state {
+        AllocationState::Reserved { logged: false } => Durability::Reserved,
+        AllocationState::Reserved { logged: true } | AllocationState::Sold(_) => Durability::Logged,
     };
-    acceptance(sale, hold.attempt, status_of(hold), durability)
+    acceptance(sale, allocation.attempt, status_of(allocation), durability)
 }
 
-fn status_of(hold: &Hold) -> OrderStatus {
-    match hold.state {
-        HoldState::Reserved { .. } => OrderStatus::Pending,
-        HoldState::Sold(_) => OrderStatus::Success,
+fn status_of(allocation: &Allocation) -> OrderStatus {
+    match allocation.state {
+        AllocationState::Reserved { .. } => OrderStatus::Pending,
+        AllocationState::Sold(_) => OrderStatus::Success,
     }
 }
 

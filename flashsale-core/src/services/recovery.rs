@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{Epoch, OpenOutcome, Sale, SaleId, SaleRef, SaleResult, Timestamp};
 use crate::error::PortError;
-use crate::ports::{AttemptQueue, BATCH_MAX, Metric, QueueMark, Recorder};
+use crate::ports::{AttemptQueue, BATCH_MAX, Metric, QueuePosition, Recorder};
 
 use super::{SaleService, settling};
 
@@ -29,12 +29,12 @@ struct Mark {
     epoch: Epoch,
     /// Where the queue ended; not known until somebody has had the time to publish what was
     /// accepted before the sale was fenced.
-    end: Option<QueueMark>,
+    end: Option<QueuePosition>,
 }
 
 /// How far a [`Recovery`] has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovering {
+pub enum RecoveryProgress {
     /// Nothing is sold any more. Attempts that are on their way have until the next step to get
     /// into the queue.
     Fenced,
@@ -75,11 +75,11 @@ impl Recovery {
 
     /// Takes the rebuild of a sale a step further: as far as it goes without waiting. To be called
     /// with the sale, as it was when [`SaleService::prepare`] said that its stock is lost, until it
-    /// is [`Done`](Recovering::Done).
+    /// is [`Done`](RecoveryProgress::Done).
     ///
     /// # Errors
     /// The first port that fails; call again.
-    pub async fn step(&self, lost: &Sale) -> Result<Recovering, PortError> {
+    pub async fn step(&self, lost: &Sale) -> Result<RecoveryProgress, PortError> {
         let SaleService {
             repo,
             stock,
@@ -93,25 +93,25 @@ impl Recovery {
             repo.recover(&lost.key()).await?
         };
         let Some(sale) = found else {
-            return Ok(Recovering::Done);
+            return Ok(RecoveryProgress::Done);
         };
         if !sale.is_recovering() {
             self.forget(sale.id);
             catalogue.refresh().await?;
-            return Ok(Recovering::Done);
+            return Ok(RecoveryProgress::Done);
         }
         let key = sale.key();
         stock.fence(&key).await?;
         let Some(mark) = self.mark(&key).await? else {
-            return Ok(Recovering::Fenced);
+            return Ok(RecoveryProgress::Fenced);
         };
-        let left = self.queue.left(&self.group, &mark).await?;
+        let left = self.queue.lag(&self.group, &mark).await?;
         if left > 0 {
-            return Ok(Recovering::Draining { left });
+            return Ok(RecoveryProgress::Draining { left });
         }
         self.decide_survivors(&key).await?;
         let Some(sale) = repo.seal(&key).await? else {
-            return Ok(Recovering::Done);
+            return Ok(RecoveryProgress::Done);
         };
         let (snapshot, failed) = self.sales.snapshot(&sale).await?;
         // Before the opening and after it: a store that goes back to what it was at the opening has
@@ -119,16 +119,18 @@ impl Recovery {
         self.put_results(&failed).await?;
         match stock.open(&key, &snapshot).await? {
             OpenOutcome::Opened | OpenOutcome::AlreadyOpen => {}
-            OpenOutcome::Occupied(_) | OpenOutcome::TooEarly => return Ok(Recovering::Waiting),
+            OpenOutcome::Occupied(_) | OpenOutcome::TooEarly => {
+                return Ok(RecoveryProgress::Waiting);
+            }
             // Somebody else has begun anew in the meantime.
-            OpenOutcome::Stale(_) => return Ok(Recovering::Fenced),
+            OpenOutcome::Stale(_) => return Ok(RecoveryProgress::Fenced),
         }
         self.put_results(&failed).await?;
         repo.opened(&key).await?;
         self.forget(key.id);
         self.recorder.count(Metric::Recovered, 1);
         catalogue.refresh().await?;
-        Ok(Recovering::Done)
+        Ok(RecoveryProgress::Done)
     }
 
     async fn put_results(&self, results: &[SaleResult]) -> Result<(), PortError> {
@@ -139,12 +141,12 @@ impl Recovery {
     }
 
     /// Where the queue ended after the sale was fenced; asked at the second step only.
-    async fn mark(&self, sale: &SaleRef) -> Result<Option<QueueMark>, PortError> {
+    async fn mark(&self, sale: &SaleRef) -> Result<Option<QueuePosition>, PortError> {
         let known = self.marks().get(&sale.id).cloned();
         let end = match known {
             Some(mark) if mark.epoch == sale.epoch => match mark.end {
                 Some(end) => return Ok(Some(end)),
-                None => Some(self.queue.mark().await?),
+                None => Some(self.queue.end().await?),
             },
             _ => None,
         };
@@ -156,7 +158,7 @@ impl Recovery {
         Ok(end)
     }
 
-    /// Turns the holds that the store still has into orders: their buyers were promised a result.
+    /// Turns the allocations that the store still has into orders: their buyers were promised a result.
     async fn decide_survivors(&self, sale: &SaleRef) -> Result<(), PortError> {
         let SaleService { stock, orders, .. } = &self.sales;
         let always = Timestamp::from_millis(i64::MAX);

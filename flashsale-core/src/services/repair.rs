@@ -87,9 +87,9 @@ impl Repair {
             return self.step_releasing(sale, now, after).await;
         }
         // First what needs no order repository: that may be the one that is away.
-        let unlogged = now.plus_ms(-i64::from(republish_after_ms));
-        let unlogged = self.stock.unlogged(sale, unlogged, batch).await?;
-        let republished = self.republish(sale, &unlogged).await;
+        let unpublished = now.plus_ms(-i64::from(republish_after_ms));
+        let unpublished = self.stock.unpublished(sale, unpublished, batch).await?;
+        let republished = self.republish(sale, &unpublished).await;
 
         let overdue = now.plus_ms(-i64::from(complete_after_ms));
         let overdue = self.stock.overdue(sale, overdue, batch).await?;
@@ -114,16 +114,16 @@ impl Repair {
             ..
         } = self.limits;
         let before = now.plus_ms(-i64::from(release_after_ms));
-        let unlogged = self.stock.unlogged(sale, before, batch).await?;
-        if !unlogged.is_empty() {
+        let unpublished = self.stock.unpublished(sale, before, batch).await?;
+        if !unpublished.is_empty() {
             let reason = FailReason::Cancelled;
-            let decisions = self.orders.release(sale, &unlogged, reason).await?;
-            self.settle(sale, &unlogged, &decisions).await?;
+            let decisions = self.orders.release(sale, &unpublished, reason).await?;
+            self.settle(sale, &unpublished, &decisions).await?;
         }
         let before = now.plus_ms(-i64::from(complete_after_ms));
         let mut overdue = self.stock.overdue(sale, before, batch).await?;
         if !overdue.is_empty() {
-            let kept = self.stock.unlogged(sale, before, BATCH_MAX).await?;
+            let kept = self.stock.unpublished(sale, before, BATCH_MAX).await?;
             let kept: HashSet<_> = kept.iter().map(|attempt| attempt.id).collect();
             overdue.retain(|attempt| !kept.contains(&attempt.id));
         }
@@ -131,7 +131,7 @@ impl Repair {
         Ok(Repaired {
             republished: 0,
             completed: overdue.len(),
-            released: unlogged.len(),
+            released: unpublished.len(),
         })
     }
 

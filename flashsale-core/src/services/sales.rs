@@ -61,7 +61,7 @@ pub enum ChangeSaleOutcome {
 
 /// Whether a sale's stock can be sold from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Readiness {
+pub enum StockReadiness {
     /// It is loaded and up to date.
     Ready,
     /// Another sale of the product has the stock store's place for it until that one is over;
@@ -87,7 +87,7 @@ impl SaleService {
             CreateSaleOutcome::Created(sale) => sale,
             CreateSaleOutcome::Refused(refused) => return Ok(Err(refused)),
         };
-        self.tell(&sale).await?;
+        self.notify(&sale).await?;
         self.catalogue.refresh().await?;
         let sale = self.repo.find(sale.id).await?.unwrap_or(sale);
         Ok(Ok(self.view(sale).await?))
@@ -115,7 +115,7 @@ impl SaleService {
             ChangeOutcome::Refused(refused) => return Ok(ChangeSaleOutcome::Refused(refused)),
             ChangeOutcome::UnknownSale => return Ok(ChangeSaleOutcome::UnknownSale),
         };
-        self.tell(&sale).await?;
+        self.notify(&sale).await?;
         self.catalogue.refresh().await?;
         Ok(ChangeSaleOutcome::Changed(self.view(sale).await?))
     }
@@ -131,7 +131,7 @@ impl SaleService {
         let key = sale.key();
         let promises = sale.phase != Phase::Scheduled;
         if promises {
-            if self.prepare(sale).await? != Readiness::Ready {
+            if self.prepare(sale).await? != StockReadiness::Ready {
                 return refused(ChangeRefused::NotReady);
             }
             match self.stock.apply(&key, &event).await? {
@@ -174,17 +174,17 @@ impl SaleService {
 
     /// Brings the stock store up to date with a sale: opens it if it never was, and makes the
     /// changes that it missed. Safe to repeat.
-    pub async fn prepare(&self, sale: &Sale) -> Result<Readiness, PortError> {
+    pub async fn prepare(&self, sale: &Sale) -> Result<StockReadiness, PortError> {
         let key = sale.key();
         if sale.is_recovering() {
-            return Ok(Readiness::Lost);
+            return Ok(StockReadiness::Lost);
         }
         if sale.phase == Phase::Scheduled {
             let (snapshot, _) = self.snapshot(sale).await?;
             match self.stock.open(&key, &snapshot).await? {
                 OpenOutcome::Opened | OpenOutcome::AlreadyOpen | OpenOutcome::Stale(_) => {}
-                OpenOutcome::Occupied(_) => return Ok(Readiness::Waiting),
-                OpenOutcome::TooEarly => return Ok(Readiness::TooEarly),
+                OpenOutcome::Occupied(_) => return Ok(StockReadiness::Waiting),
+                OpenOutcome::TooEarly => return Ok(StockReadiness::TooEarly),
             }
             self.repo.opened(&key).await?;
         }
@@ -192,23 +192,23 @@ impl SaleService {
             // Its place may be that of the next sale.
             let gone = sale.phase != Phase::Closed && !is_followed(&*self.repo, sale).await?;
             return Ok(if gone {
-                Readiness::Lost
+                StockReadiness::Lost
             } else {
-                Readiness::Ready
+                StockReadiness::Ready
             });
         };
         if levels.epoch > sale.epoch {
             // What is to be prepared is not what the repository has.
-            return Ok(Readiness::Waiting);
+            return Ok(StockReadiness::Waiting);
         }
         let gone_back = levels.seq < sale.decided_seq;
         if levels.epoch < sale.epoch || levels.phase == Phase::Recovering || gone_back {
-            return Ok(Readiness::Lost);
+            return Ok(StockReadiness::Lost);
         }
         if levels.version > sale.version {
             let now = self.repo.find(sale.id).await?;
             if now.is_none_or(|now| now.version < levels.version) {
-                return Ok(Readiness::Ahead);
+                return Ok(StockReadiness::Ahead);
             }
         }
         if levels.version < sale.version {
@@ -217,15 +217,15 @@ impl SaleService {
                     ApplyOutcome::Applied | ApplyOutcome::Stale => {}
                     ApplyOutcome::Gap { .. }
                     | ApplyOutcome::TooFew { .. }
-                    | ApplyOutcome::NotLoaded => return Ok(Readiness::Lost),
+                    | ApplyOutcome::NotLoaded => return Ok(StockReadiness::Lost),
                 }
             }
         }
-        Ok(Readiness::Ready)
+        Ok(StockReadiness::Ready)
     }
 
     /// Tells the stock store what the repository has. If it does not answer now, it is told later.
-    async fn tell(&self, sale: &Sale) -> Result<(), PortError> {
+    async fn notify(&self, sale: &Sale) -> Result<(), PortError> {
         match self.prepare(sale).await {
             Ok(_) => Ok(()),
             Err(fault) if fault.kind().is_transient() || fault.kind() == ErrorKind::Full => Ok(()),
@@ -281,7 +281,7 @@ impl SaleService {
         let sold: u64 = buyers.iter().map(|buyer| buyer.quantity.units()).sum();
         let phase = match sale.phase {
             Phase::Closed => Phase::Closed,
-            _ if sale.held => Phase::Paused,
+            _ if sale.pause_requested => Phase::Paused,
             _ => Phase::Open,
         };
         let snapshot = StockSnapshot {

@@ -2,7 +2,7 @@ use crate::domain::{Attempt, Decision, SaleRef, SaleResult, SettleOutcome, Settl
 use crate::error::PortError;
 use crate::ports::{Metric, Recorder, StockStore};
 
-use super::both::both;
+use super::join::join;
 
 /// Mirrors decisions into the stock store and keeps their results for the buyers.
 pub(super) async fn settle(
@@ -33,7 +33,7 @@ pub(super) async fn settle(
         })
         .collect();
 
-    // A buyer keeps a hold that tells of the success. What failed and is settled leaves no trace,
+    // A buyer keeps an allocation that tells of the success. What failed and is settled leaves no trace,
     // so its result comes first: nobody would repeat it.
     let settling = async {
         match &bought[..] {
@@ -41,7 +41,7 @@ pub(super) async fn settle(
             bought => stock.settle(sale, bought).await,
         }
     };
-    let (put, settled) = both(stock.put_results(&results), settling).await;
+    let (put, settled) = join(stock.put_results(&results), settling).await;
     put?;
     let mut outcomes = settled?;
     if !failed.is_empty() {

@@ -8,7 +8,7 @@ use crate::ports::{
     Undecodable,
 };
 
-use super::both::both;
+use super::join::join;
 use super::{Catalogue, settling};
 
 /// Turns attempts from the queue into orders, a batch at a time.
@@ -16,7 +16,7 @@ use super::{Catalogue, settling};
 pub struct Worker {
     ports: WorkerPorts,
     /// Decisions that the stock store could not be told; it is tried again with every step.
-    untold: Arc<Mutex<VecDeque<Decided>>>,
+    pending: Arc<Mutex<VecDeque<Decided>>>,
 }
 
 /// What a [`Worker`] works with.
@@ -36,7 +36,7 @@ pub struct WorkerPorts {
 
 /// What one [`Worker::step`] did.
 #[derive(Debug, Default)]
-pub struct Step {
+pub struct WorkerReport {
     /// Attempts decided.
     pub decided: usize,
     /// Items that could not be read or decided; they are kept as dead letters and not delivered
@@ -74,13 +74,13 @@ impl Worker {
     pub const DECIDED_AT_ONCE: usize = 512;
     /// The most decisions that wait for a stock store that is away; further ones are left to
     /// [`Repair`](super::Repair).
-    pub const UNTOLD_MAX: usize = 16_384;
+    pub const PENDING_MAX: usize = 16_384;
 
     /// A worker over these ports.
     pub fn new(ports: WorkerPorts) -> Self {
         Self {
             ports,
-            untold: Arc::default(),
+            pending: Arc::default(),
         }
     }
 
@@ -95,38 +95,42 @@ impl Worker {
         &self,
         reader: &mut dyn AttemptReader,
         wait_ms: u64,
-    ) -> Result<Step, PortError> {
-        let mut step = Step {
-            unsettled: self.tell_again().await.err(),
-            ..Step::default()
+    ) -> Result<WorkerReport, PortError> {
+        let mut report = WorkerReport {
+            unsettled: self.notify_pending().await.err(),
+            ..WorkerReport::default()
         };
-        let (mut untold, mut nothing) = (None, true);
+        let (mut pending, mut nothing) = (None, true);
         for wait_ms in [wait_ms].into_iter().chain([0; Self::BATCHES - 1]) {
             let deliveries = reader.poll(Self::BATCH, wait_ms).await?;
             let more = deliveries.len() == Self::BATCH;
             nothing &= deliveries.is_empty();
-            let batches = self.sorted(deliveries, &mut step);
+            let batches = self.sorted(deliveries, &mut report);
             for (sale, attempts) in &batches {
-                untold = self.decide(sale, attempts, untold, &mut step).await?;
+                pending = self.decide(sale, attempts, pending, &mut report).await?;
             }
             if !more {
                 break;
             }
         }
         if nothing {
-            return Ok(step);
+            return Ok(report);
         }
-        step.unsettled = self.tell(untold).await.err().or(step.unsettled);
-        for items in step.undecodable.chunks(BATCH_MAX) {
+        report.unsettled = self.notify(pending).await.err().or(report.unsettled);
+        for items in report.undecodable.chunks(BATCH_MAX) {
             self.ports.dead_letters.keep(items).await?;
         }
         // After the telling: if this process dies before, the next one tells.
         reader.commit().await?;
-        Ok(step)
+        Ok(report)
     }
 
     /// The attempts by their sales. What is none is put aside.
-    fn sorted(&self, deliveries: Vec<Delivery>, step: &mut Step) -> Vec<(SaleRef, Vec<Attempt>)> {
+    fn sorted(
+        &self,
+        deliveries: Vec<Delivery>,
+        report: &mut WorkerReport,
+    ) -> Vec<(SaleRef, Vec<Attempt>)> {
         let mut batches: Vec<(SaleRef, Vec<Attempt>)> = Vec::new();
         let mut unreadable = 0;
         for delivery in deliveries {
@@ -139,7 +143,7 @@ impl Worker {
                 }
                 Delivery::Undecodable(item) => {
                     unreadable += 1;
-                    step.undecodable.push(item);
+                    report.undecodable.push(item);
                 }
             }
         }
@@ -153,36 +157,36 @@ impl Worker {
         &self,
         sale: &SaleRef,
         attempts: &[Attempt],
-        mut untold: Option<Decided>,
-        step: &mut Step,
+        mut pending: Option<Decided>,
+        report: &mut WorkerReport,
     ) -> Result<Option<Decided>, PortError> {
         for attempts in attempts.chunks(Self::DECIDED_AT_ONCE) {
             let deciding = self.ports.orders.commit(sale, attempts);
-            let (decisions, told) = both(deciding, self.tell(untold.take())).await;
-            step.unsettled = told.err().or(step.unsettled.take());
+            let (decisions, told) = join(deciding, self.notify(pending.take())).await;
+            report.unsettled = told.err().or(report.unsettled.take());
             let decisions = match decisions {
                 Ok(decisions) => decisions,
                 // For example of a sale that the database does not have: no retry helps, and
                 // nobody else's attempts may wait for it.
                 Err(fault) if fault.kind() == ErrorKind::Invalid => {
                     let refused = attempts.iter().map(|attempt| refused(attempt, &fault));
-                    step.undecodable.extend(refused);
+                    report.undecodable.extend(refused);
                     continue;
                 }
                 Err(fault) => return Err(fault),
             };
-            step.decided += decisions.len();
-            untold = Some(Decided {
+            report.decided += decisions.len();
+            pending = Some(Decided {
                 sale: *sale,
                 attempts: attempts.to_vec(),
                 decisions,
             });
         }
-        Ok(untold)
+        Ok(pending)
     }
 
     /// Tells the stock store and the buyers. What cannot be told now is kept for the next steps.
-    async fn tell(&self, decided: Option<Decided>) -> Result<(), PortError> {
+    async fn notify(&self, decided: Option<Decided>) -> Result<(), PortError> {
         let Some(decided) = decided else {
             return Ok(());
         };
@@ -196,27 +200,27 @@ impl Worker {
         } = &decided;
         let told = settling::settle(&**stock, &**recorder, sale, attempts, decisions).await;
         if told.is_err() {
-            let mut untold = self.untold();
-            let waiting: usize = untold.iter().map(|decided| decided.attempts.len()).sum();
-            if waiting + decided.attempts.len() <= Self::UNTOLD_MAX {
-                untold.push_back(decided);
+            let mut pending = self.pending();
+            let waiting: usize = pending.iter().map(|decided| decided.attempts.len()).sum();
+            if waiting + decided.attempts.len() <= Self::PENDING_MAX {
+                pending.push_back(decided);
             }
         }
         told
     }
 
     /// Tells what could not be told before, the oldest first, until that fails again.
-    async fn tell_again(&self) -> Result<(), PortError> {
-        let waiting = self.untold().len();
+    async fn notify_pending(&self) -> Result<(), PortError> {
+        let waiting = self.pending().len();
         for _ in 0..waiting {
-            let oldest = self.untold().pop_front();
-            self.tell(oldest).await?;
+            let oldest = self.pending().pop_front();
+            self.notify(oldest).await?;
         }
         Ok(())
     }
 
-    fn untold(&self) -> MutexGuard<'_, VecDeque<Decided>> {
-        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, VecDeque<Decided>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sale at its present epoch; at the attempt's own if it is not known here yet.

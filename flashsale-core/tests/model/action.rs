@@ -44,7 +44,7 @@ pub(crate) enum Action {
     ReadOverdue(User),
     Complete,
     Expire,
-    SettleHold(User),
+    SettleAllocation(User),
     Replicate,
     FailOver,
     Wipe,

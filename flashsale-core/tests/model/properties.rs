@@ -2,7 +2,7 @@
 
 use super::action::Action;
 use super::protocol::Config;
-use super::state::{ATTEMPTS, Decision, Hold, Rebuild, State, TRIES, WorkerStep};
+use super::state::{ATTEMPTS, Allocation, Decision, Rebuild, State, TRIES, WorkerStep};
 
 /// The rule that the state breaks, if it does.
 pub(crate) fn broken(config: &Config, state: &State, actions: &[Action]) -> Option<&'static str> {
@@ -98,18 +98,22 @@ fn adds_up(config: &Config, state: &State) -> bool {
             .rebuilds
             .iter()
             .all(|rebuild| *rebuild == Rebuild::Idle);
-    let holds = store.holds.iter().enumerate().all(|(user, hold)| {
-        let own = &books.orders[user * TRIES..(user + 1) * TRIES];
-        match *hold {
-            Hold::None => own.iter().all(|orders| *orders == 0),
-            Hold::Sold(attempt) => books.orders[attempt as usize] > 0,
-            Hold::Reserved { .. } => false,
-        }
-    });
+    let allocations = store
+        .allocations
+        .iter()
+        .enumerate()
+        .all(|(user, allocation)| {
+            let own = &books.orders[user * TRIES..(user + 1) * TRIES];
+            match *allocation {
+                Allocation::None => own.iter().all(|orders| *orders == 0),
+                Allocation::Sold(attempt) => books.orders[attempt as usize] > 0,
+                Allocation::Reserved { .. } => false,
+            }
+        });
     let logged = (0..ATTEMPTS).all(|at| !state.told_logged[at] || books.decisions[at].is_some());
     let same = store.loaded
         && !store.fenced
         && store.epoch == books.epoch
         && store.available == books.remaining;
-    waits && holds && logged && same
+    waits && allocations && logged && same
 }

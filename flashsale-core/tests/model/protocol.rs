@@ -5,8 +5,8 @@ use super::explorer::Protocol;
 use super::properties;
 use super::rebuild::buyers;
 use super::state::{
-    ATTEMPTS, Attempt, Books, Decision, Faults, Hold, Rebuild, State, Store, TRIES, USERS, User,
-    Worker, WorkerStep, user_of,
+    ATTEMPTS, Allocation, Attempt, Books, Decision, Faults, Rebuild, State, Store, TRIES, USERS,
+    User, Worker, WorkerStep, user_of,
 };
 
 /// How large a model is, and how often what may go wrong in it.
@@ -37,15 +37,15 @@ impl Config {
     pub(crate) fn is_lost(&self, state: &State) -> bool {
         let State { store, books, .. } = state;
         let at_rest = store
-            .holds
+            .allocations
             .iter()
-            .all(|hold| !matches!(hold, Hold::Reserved { .. }))
+            .all(|allocation| !matches!(allocation, Allocation::Reserved { .. }))
             && state.committed as usize == state.queue.len();
         !store.loaded
             || store.fenced
             || store.epoch < books.epoch
             || store.seq < books.decided_seq && store.epoch == books.epoch
-            || at_rest && (store.available != books.remaining || store.holds != buyers(books))
+            || at_rest && (store.available != books.remaining || store.allocations != buyers(books))
     }
 
     fn decide(&self, state: &mut State, attempt: Attempt) {
@@ -101,27 +101,30 @@ impl Config {
         if !store.loaded {
             return;
         }
-        let held = store.holds[user];
-        let same = matches!(held, Hold::Reserved { attempt: other, .. } if other == attempt);
+        let held = store.allocations[user];
+        let same = matches!(held, Allocation::Reserved { attempt: other, .. } if other == attempt);
         match (decision, held) {
-            (Decision::Success, Hold::Reserved { .. }) => store.holds[user] = Hold::Sold(attempt),
-            (Decision::Success, Hold::None) if store.available > 0 => {
+            (Decision::Success, Allocation::Reserved { .. }) => {
+                store.allocations[user] = Allocation::Sold(attempt)
+            }
+            (Decision::Success, Allocation::None) if store.available > 0 => {
                 store.available -= 1;
-                store.holds[user] = Hold::Sold(attempt);
+                store.allocations[user] = Allocation::Sold(attempt);
                 state.seen_facts |= fact::HEALED;
             }
-            (Decision::Success, Hold::None) => {
+            (Decision::Success, Allocation::None) => {
                 store.fenced = true;
                 state.seen_facts |= fact::DRIFTED;
             }
             (Decision::Duplicate, _) if same => {
-                store.holds[user] = kept.map_or(Hold::None, |kept| Hold::Sold(kept as Attempt));
+                store.allocations[user] =
+                    kept.map_or(Allocation::None, |kept| Allocation::Sold(kept as Attempt));
             }
             (Decision::NoStock, _) if same && !self.is(Bug::MakesGhostStock) => {
-                store.holds[user] = Hold::None;
+                store.allocations[user] = Allocation::None;
             }
             (Decision::NoStock | Decision::StaleEpoch | Decision::Expired, _) if same => {
-                store.holds[user] = Hold::None;
+                store.allocations[user] = Allocation::None;
                 store.available += 1;
             }
             _ => {}
@@ -138,14 +141,14 @@ impl Config {
         if behind && !self.is(Bug::HasNoSeqFence) {
             store.fenced = true;
         }
-        if store.holds[user] == Hold::None && !store.fenced {
+        if store.allocations[user] == Allocation::None && !store.fenced {
             if store.available == 0 {
                 state.seen_facts |= fact::SOLD_OUT;
             } else if let Some(attempt) = next_attempt(state, user, self.tries) {
                 let store = &mut state.store;
                 store.available -= 1;
                 store.seq += 1;
-                store.holds[user] = Hold::Reserved {
+                store.allocations[user] = Allocation::Reserved {
                     attempt,
                     logged: false,
                 };
@@ -163,9 +166,9 @@ impl Config {
     }
 
     fn roll_back(state: &mut State, attempt: Attempt) {
-        let hold = &mut state.store.holds[user_of(attempt)];
-        if matches!(*hold, Hold::Reserved { attempt: held, .. } if held == attempt) {
-            *hold = Hold::None;
+        let allocation = &mut state.store.allocations[user_of(attempt)];
+        if matches!(*allocation, Allocation::Reserved { attempt: held, .. } if held == attempt) {
+            *allocation = Allocation::None;
             state.store.available += 1;
         }
         state.told_failed[attempt as usize] = true;
@@ -173,8 +176,10 @@ impl Config {
 
     fn lose(state: &mut State, store: Store) {
         let held = |store: &Store| {
-            let holds = store.holds.iter();
-            holds.filter(|hold| **hold != Hold::None).count() as u8
+            let allocations = store.allocations.iter();
+            allocations
+                .filter(|allocation| **allocation != Allocation::None)
+                .count() as u8
         };
         state.faults.units_lost += held(&state.store).saturating_sub(held(&store));
         state.faults.lossy_epoch = state.faults.lossy_epoch.max(state.books.epoch);
@@ -200,7 +205,7 @@ impl Protocol for Config {
             opened: 1,
             seq: 0,
             available: self.stock,
-            holds: [Hold::None; USERS],
+            allocations: [Allocation::None; USERS],
         };
         State {
             store,
@@ -236,7 +241,7 @@ impl Protocol for Config {
         for user in 0..self.users {
             let may_take = next_attempt(state, user, self.tries).is_some();
             let fences = (state.store.epoch, state.store.seq) < state.seen && !state.store.fenced;
-            if state.store.holds[user] == Hold::None && (may_take || fences) {
+            if state.store.allocations[user] == Allocation::None && (may_take || fences) {
                 actions.push(Action::Reserve {
                     user,
                     reply_lost: false,
@@ -248,10 +253,10 @@ impl Protocol for Config {
                     });
                 }
             }
-            if let Hold::Reserved { attempt, logged } = state.store.holds[user] {
+            if let Allocation::Reserved { attempt, logged } = state.store.allocations[user] {
                 let decided = state.books.decisions[attempt as usize].is_some();
                 if decided {
-                    actions.push(Action::SettleHold(user));
+                    actions.push(Action::SettleAllocation(user));
                 } else if state.overdue.is_none() && self.has_completer() {
                     actions.push(Action::ReadOverdue(user));
                 }
@@ -394,7 +399,7 @@ impl Protocol for Config {
                 };
             }
             Action::ReadOverdue(user) => {
-                if let Hold::Reserved { attempt, .. } = state.store.holds[user] {
+                if let Allocation::Reserved { attempt, .. } = state.store.allocations[user] {
                     state.overdue = Some(attempt);
                 }
             }
@@ -404,8 +409,8 @@ impl Protocol for Config {
                 }
             }
             Action::Expire => self.expire(&mut state),
-            Action::SettleHold(user) => {
-                if let Hold::Reserved { attempt, .. } = state.store.holds[user] {
+            Action::SettleAllocation(user) => {
+                if let Allocation::Reserved { attempt, .. } = state.store.allocations[user] {
                     self.settle(&mut state, attempt);
                 }
             }
@@ -456,9 +461,9 @@ impl Config {
     fn expire(&self, state: &mut State) {
         state.faults.expired += 1;
         if self.is(Bug::ExpiresInTheStoreOnly) {
-            let holds = state.store.holds.iter().rev();
-            let mut reserved = holds.filter_map(|hold| match hold {
-                Hold::Reserved { attempt, .. } => Some(*attempt),
+            let allocations = state.store.allocations.iter().rev();
+            let mut reserved = allocations.filter_map(|allocation| match allocation {
+                Allocation::Reserved { attempt, .. } => Some(*attempt),
                 _ => None,
             });
             if let Some(attempt) = reserved.next() {
@@ -473,10 +478,10 @@ impl Config {
 /// The queue has the attempt, and whoever published it says so.
 fn acknowledge(state: &mut State, attempt: Attempt) {
     state.told_logged[attempt as usize] = true;
-    if let Hold::Reserved {
+    if let Allocation::Reserved {
         attempt: held,
         logged,
-    } = &mut state.store.holds[user_of(attempt)]
+    } = &mut state.store.allocations[user_of(attempt)]
         && *held == attempt
     {
         *logged = true;

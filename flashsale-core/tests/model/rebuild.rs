@@ -2,16 +2,14 @@
 
 use super::action::{Action, Bug, fact};
 use super::protocol::Config;
-use super::state::{Attempt, Books, Hold, Rebuild, State, Store, TRIES, USERS};
+use super::state::{Allocation, Attempt, Books, Rebuild, State, Store, TRIES, USERS};
 
 impl Config {
     pub(crate) fn rebuild_actions(&self, state: &State, actions: &mut Vec<Action>) {
         for (who, rebuild) in state.rebuilds.iter().enumerate().take(self.rebuilders) {
-            let undecided = state
-                .store
-                .holds
-                .iter()
-                .any(|hold| matches!(hold, Hold::Reserved { .. }) && state.store.loaded);
+            let undecided = state.store.allocations.iter().any(|allocation| {
+                matches!(allocation, Allocation::Reserved { .. }) && state.store.loaded
+            });
             match *rebuild {
                 Rebuild::Idle if state.books.recovering => {
                     actions.push(Action::JoinRebuild(who));
@@ -71,7 +69,7 @@ impl Config {
             (Rebuild::Sealed(epoch), _) => {
                 Rebuild::Read(epoch, state.books.remaining, buyers(&state.books))
             }
-            (Rebuild::Read(epoch, remaining, holds), _) => {
+            (Rebuild::Read(epoch, remaining, allocations), _) => {
                 let store = &state.store;
                 if !store.loaded || store.epoch <= epoch && store.opened < epoch {
                     state.store = Store {
@@ -81,7 +79,7 @@ impl Config {
                         opened: epoch,
                         seq: 0,
                         available: remaining,
-                        holds,
+                        allocations,
                     };
                     state.seen_facts |= fact::REBUILT;
                 }
@@ -108,12 +106,12 @@ impl Config {
 }
 
 /// Who has bought, as a store is told of it.
-pub(crate) fn buyers(books: &Books) -> [Hold; USERS] {
-    let mut holds = [Hold::None; USERS];
+pub(crate) fn buyers(books: &Books) -> [Allocation; USERS] {
+    let mut allocations = [Allocation::None; USERS];
     for (at, orders) in books.orders.iter().enumerate() {
         if *orders > 0 {
-            holds[at / TRIES] = Hold::Sold(at as Attempt);
+            allocations[at / TRIES] = Allocation::Sold(at as Attempt);
         }
     }
-    holds
+    allocations
 }

@@ -16,7 +16,7 @@ pub(crate) const fn user_of(attempt: Attempt) -> User {
 
 /// What the stock store keeps for a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Hold {
+pub(crate) enum Allocation {
     #[default]
     None,
     Reserved {
@@ -36,7 +36,7 @@ pub(crate) struct Store {
     pub(crate) opened: u8,
     pub(crate) seq: u8,
     pub(crate) available: u8,
-    pub(crate) holds: [Hold; USERS],
+    pub(crate) allocations: [Allocation; USERS],
 }
 
 /// A decision of the order repository.
@@ -89,7 +89,7 @@ pub(crate) enum Rebuild {
     Marked(u8, u8),
     Sealed(u8),
     /// What the orders have left, and who has bought.
-    Read(u8, u8, [Hold; USERS]),
+    Read(u8, u8, [Allocation; USERS]),
     Opened(u8),
 }
 

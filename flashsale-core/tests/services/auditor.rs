@@ -12,7 +12,7 @@ use flashsale_core::services::{Finding, Verdict};
 use crate::shop::{Shop, WINDOW, lamps, user};
 
 async fn findings(shop: &Shop, sale: SaleId) -> (Verdict, Vec<Finding>) {
-    let account = shop.auditor().account(sale).await.unwrap().unwrap();
+    let account = shop.auditor().reconcile(sale).await.unwrap().unwrap();
     (account.verdict(), account.findings)
 }
 
@@ -28,7 +28,7 @@ async fn every_unit_is_accounted_for_at_every_stage() {
     shop.change(sale.id, SaleChange::Restock(2)).await;
     assert_eq!(findings(&shop, sale.id).await, exact);
     let unknown = SaleId::new(99).unwrap();
-    assert_eq!(shop.auditor().account(unknown).await.unwrap(), None);
+    assert_eq!(shop.auditor().reconcile(unknown).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -228,18 +228,24 @@ async fn books_that_do_not_balance_are_a_violation() {
 async fn a_user_s_story_is_told_from_all_stores() {
     let (shop, sale) = Shop::selling(1).await;
     let auditor = shop.auditor();
-    let story = async |name: &str| auditor.story(sale.id, &user(name)).await.unwrap().unwrap();
+    let timeline = async |name: &str| {
+        auditor
+            .timeline(sale.id, &user(name))
+            .await
+            .unwrap()
+            .unwrap()
+    };
     let accepted = shop.accepted("ann", sale.id).await;
-    let pending = story("ann").await;
-    assert_eq!(pending.hold.unwrap().attempt, accepted.attempt);
+    let pending = timeline("ann").await;
+    assert_eq!(pending.allocation.unwrap().attempt, accepted.attempt);
     assert!(pending.orders.is_empty() && pending.result.is_none());
     shop.work().await;
-    let bought = story("ann").await;
+    let bought = timeline("ann").await;
     assert_eq!(bought.orders.len(), 1);
     assert_eq!(bought.orders[0].attempt, accepted.attempt);
     assert!(bought.result.is_some());
-    let stranger = story("bob").await;
-    assert_eq!((stranger.hold, stranger.result), (None, None));
+    let stranger = timeline("bob").await;
+    assert_eq!((stranger.allocation, stranger.result), (None, None));
     let unknown = SaleId::new(99).unwrap();
-    assert_eq!(auditor.story(unknown, &user("ann")).await.unwrap(), None);
+    assert_eq!(auditor.timeline(unknown, &user("ann")).await.unwrap(), None);
 }

@@ -51,9 +51,9 @@ async fn a_registered_user_logs_in_and_is_known_by_the_token() {
 async fn every_field_has_its_rule() {
     let (auth, _) = auth();
     let with = |change: fn(&mut Registration)| {
-        let mut wish = ann();
-        change(&mut wish);
-        wish
+        let mut request = ann();
+        change(&mut request);
+        request
     };
     let bad = [
         (Field::Username, with(|w| w.username = "an".to_owned())),
@@ -88,12 +88,12 @@ async fn every_field_has_its_rule() {
             with(|w| w.full_name = Some("a\tb".to_owned())),
         ),
     ];
-    for (field, wish) in bad {
-        let outcome = auth.register(wish.clone()).await.unwrap();
+    for (field, request) in bad {
+        let outcome = auth.register(request.clone()).await.unwrap();
         let RegisterOutcome::Invalid(invalid) = outcome else {
-            panic!("{wish:?} must be invalid, is {outcome:?}");
+            panic!("{request:?} must be invalid, is {outcome:?}");
         };
-        assert_eq!(invalid.field, field, "{wish:?}");
+        assert_eq!(invalid.field, field, "{request:?}");
         assert!(!invalid.rule.is_empty());
     }
     assert_eq!(auth.users.find_by_username("ann").await.unwrap(), None);
@@ -115,8 +115,8 @@ async fn what_just_fits_is_taken() {
         full_name: Some("ß".repeat(200)),
         ..ann()
     };
-    for wish in [shortest, longest] {
-        let outcome = auth.register(wish).await.unwrap();
+    for request in [shortest, longest] {
+        let outcome = auth.register(request).await.unwrap();
         assert!(
             matches!(outcome, RegisterOutcome::Registered(_)),
             "{outcome:?}"

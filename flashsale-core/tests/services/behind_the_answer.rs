@@ -28,10 +28,14 @@ async fn with_a_relay_an_attempt_is_accepted_before_the_queue_has_it() {
     assert_eq!(relay.step().await.unwrap(), 2);
     assert_eq!(relay.step().await.unwrap(), 0);
     assert_eq!(shop.memory_queue.published(), 2);
-    for (call, unlogged) in [(1, 2), (2, 0)] {
+    for (call, unpublished) in [(1, 2), (2, 0)] {
         relay.acknowledge().await.unwrap();
         let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
-        assert_eq!((levels.reserved, levels.unlogged), (2, unlogged), "{call}");
+        assert_eq!(
+            (levels.reserved, levels.unpublished),
+            (2, unpublished),
+            "{call}"
+        );
     }
 }
 
@@ -46,10 +50,10 @@ async fn with_a_relay_the_stock_store_learns_later_what_the_queue_has() {
     assert_eq!(shop.memory_queue.published(), 1);
     relay.acknowledge().await.unwrap();
     let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
-    assert_eq!(levels.unlogged, 1);
+    assert_eq!(levels.unpublished, 1);
     relay.acknowledge().await.unwrap();
     let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
-    assert_eq!(levels.unlogged, 0);
+    assert_eq!(levels.unpublished, 0);
 }
 
 #[tokio::test]

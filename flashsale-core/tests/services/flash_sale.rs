@@ -6,7 +6,7 @@ use flashsale_core::domain::{
     SaleStatus,
 };
 use flashsale_core::ports::{CreateSaleOutcome, Metric};
-use flashsale_core::services::{AttemptOutcome, Catalogue, Durability, Standing};
+use flashsale_core::services::{AttemptOutcome, Catalogue, Durability, PurchaseStatus};
 use flashsale_core::testing::SequentialIds;
 
 use crate::shop::{FAIL_AFTER, FAIL_BEFORE, START, Shop, WINDOW, lamps, user};
@@ -25,7 +25,7 @@ async fn an_attempt_is_accepted_and_logged() {
     assert_eq!(shop.memory_queue.published(), 1);
     let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
     assert_eq!(
-        (levels.available, levels.reserved, levels.unlogged),
+        (levels.available, levels.reserved, levels.unpublished),
         (2, 1, 0)
     );
     assert_eq!(shop.recorder.get(Metric::Accepted), 1);
@@ -55,7 +55,7 @@ async fn a_queue_that_fails_costs_no_buyer_an_attempt() {
         assert_eq!(first.durability, Durability::Reserved);
         assert_eq!(shop.accepted("ann", sale.id).await, first);
         let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
-        assert_eq!((levels.reserved, levels.unlogged), (1, 1));
+        assert_eq!((levels.reserved, levels.unpublished), (1, 1));
         shop.queue = good;
         shop.clock.advance_ms(2_000);
         let repaired = shop.repair().step(&sale.key()).await.unwrap();
@@ -136,13 +136,13 @@ async fn an_unknown_a_scheduled_and_a_lost_sale_are_told_apart() {
     assert_eq!(lost, AttemptOutcome::Recovering);
 }
 
-async fn standing(shop: &Shop, name: &str, product: ProductId) -> Standing {
-    let standing = shop.service().standing(&user(name), product).await;
+async fn purchase_status(shop: &Shop, name: &str, product: ProductId) -> PurchaseStatus {
+    let standing = shop.service().purchase_status(&user(name), product).await;
     standing.unwrap()
 }
 
-const fn stands(status: OrderStatus, attempted: bool) -> Standing {
-    Standing { status, attempted }
+const fn stands(status: OrderStatus, attempted: bool) -> PurchaseStatus {
+    PurchaseStatus { status, attempted }
 }
 
 #[tokio::test]
@@ -150,17 +150,17 @@ async fn a_buyer_stands_as_pending_until_the_decision() {
     let (shop, sale) = Shop::selling(5).await;
     let product = sale.product.id;
     assert_eq!(
-        standing(&shop, "ann", product).await,
+        purchase_status(&shop, "ann", product).await,
         stands(OrderStatus::Pending, false)
     );
     shop.accepted("ann", sale.id).await;
     assert_eq!(
-        standing(&shop, "ann", product).await,
+        purchase_status(&shop, "ann", product).await,
         stands(OrderStatus::Pending, true)
     );
     shop.work().await;
     assert_eq!(
-        standing(&shop, "ann", product).await,
+        purchase_status(&shop, "ann", product).await,
         stands(OrderStatus::Success, true)
     );
 }
@@ -175,11 +175,14 @@ async fn a_released_buyer_stands_as_failed_until_the_next_attempt() {
     assert_eq!(released.unwrap(), [Decision::Failed(cancelled)]);
     shop.work().await;
     let failed = stands(OrderStatus::Failed, true);
-    assert_eq!(standing(&shop, "ann", sale.product.id).await, failed);
+    assert_eq!(purchase_status(&shop, "ann", sale.product.id).await, failed);
     let again = shop.accepted("ann", sale.id).await;
     assert_ne!(again.attempt, accepted.attempt);
     let pending = stands(OrderStatus::Pending, true);
-    assert_eq!(standing(&shop, "ann", sale.product.id).await, pending);
+    assert_eq!(
+        purchase_status(&shop, "ann", sale.product.id).await,
+        pending
+    );
 }
 
 #[tokio::test]
@@ -200,23 +203,23 @@ async fn the_result_of_an_earlier_sale_is_not_the_standing_in_this_one() {
     let product = sale.product.id;
     assert_eq!(next.product.id, product);
     assert_eq!(
-        standing(&shop, "ann", product).await,
+        purchase_status(&shop, "ann", product).await,
         stands(OrderStatus::Success, true)
     );
     shop.clock.set(WINDOW.end);
     assert_eq!(
-        standing(&shop, "ann", product).await,
+        purchase_status(&shop, "ann", product).await,
         stands(OrderStatus::Pending, false)
     );
     shop.accepted("ann", next.id).await;
     assert_eq!(
-        standing(&shop, "ann", product).await,
+        purchase_status(&shop, "ann", product).await,
         stands(OrderStatus::Pending, true)
     );
 }
 
 #[tokio::test]
-async fn a_result_tells_the_standing_after_the_stock_store_lost_the_hold() {
+async fn a_result_tells_the_purchase_after_the_stock_store_lost_the_allocation() {
     let (shop, sale) = Shop::selling(5).await;
     let result = SaleResult {
         user: user("ann"),
@@ -228,8 +231,11 @@ async fn a_result_tells_the_standing_after_the_stock_store_lost_the_hold() {
     };
     shop.stock.put_results(&[result]).await.unwrap();
     let success = stands(OrderStatus::Success, true);
-    assert_eq!(standing(&shop, "ann", sale.product.id).await, success);
-    let unknown = standing(&shop, "ann", ProductId::new(99).unwrap()).await;
+    assert_eq!(
+        purchase_status(&shop, "ann", sale.product.id).await,
+        success
+    );
+    let unknown = purchase_status(&shop, "ann", ProductId::new(99).unwrap()).await;
     assert_eq!(unknown, stands(OrderStatus::Pending, false));
 }
 
@@ -284,9 +290,12 @@ async fn nobody_is_told_how_they_stand_before_the_sales_are_known() {
     shop.accepted("ann", sale.id).await;
     shop.catalogue = Arc::new(Catalogue::new(shop.sales.clone()));
     let service = shop.service();
-    let unknown = service.standing(&user("ann"), sale.product.id).await;
+    let unknown = service.purchase_status(&user("ann"), sale.product.id).await;
     assert_eq!(unknown.unwrap_err().kind(), ErrorKind::Unavailable);
     shop.catalogue.refresh().await.unwrap();
     let pending = stands(OrderStatus::Pending, true);
-    assert_eq!(standing(&shop, "ann", sale.product.id).await, pending);
+    assert_eq!(
+        purchase_status(&shop, "ann", sale.product.id).await,
+        pending
+    );
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, FailReason, Hold, Levels, OpenOutcome, OrderStatus, Phase, ProductId,
-    Reservation, ReserveOutcome, Sale, SaleChange, SaleRef, SaleResult, SettleOutcome, Settlement,
-    StockEvent, StockSnapshot, Timestamp, UserId,
+    Allocation, ApplyOutcome, Attempt, FailReason, Levels, OpenOutcome, OrderStatus, Phase,
+    ProductId, ReserveOutcome, ReserveRequest, Sale, SaleChange, SaleRef, SaleResult,
+    SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use flashsale_core::ports::{Metric, StockStore};
 use flashsale_core::services::{
-    AttemptOutcome, Durability, Readiness, Recovering, Recovery, Verdict,
+    AttemptOutcome, Durability, Recovery, RecoveryProgress, StockReadiness, Verdict,
 };
 use flashsale_core::testing::MemoryStockStore;
 
@@ -31,7 +31,7 @@ async fn recover(recovery: &Recovery, shop: &Shop, sale: &Sale) {
     for _ in 0..10 {
         shop.work().await;
         let sale = now(shop, sale).await;
-        if recovery.step(&sale).await.unwrap() == Recovering::Done {
+        if recovery.step(&sale).await.unwrap() == RecoveryProgress::Done {
             return;
         }
     }
@@ -46,7 +46,7 @@ fn taken(outcome: &ReserveOutcome) -> Attempt {
 }
 
 async fn books_balance(shop: &Shop, sale: &Sale) {
-    let account = shop.auditor().account(sale.id).await.unwrap().unwrap();
+    let account = shop.auditor().reconcile(sale.id).await.unwrap().unwrap();
     assert_eq!(account.verdict(), Verdict::Exact, "{account:?}");
     let levels = account.levels.unwrap();
     assert_eq!(
@@ -65,22 +65,22 @@ async fn a_wiped_sale_is_rebuilt_from_its_orders_and_what_the_queue_has() {
     let recovering = shop.attempt("eve", sale.id).await;
     assert_eq!(recovering, AttemptOutcome::Recovering);
     let service = shop.sale_service();
-    assert_eq!(service.prepare(&sale).await.unwrap(), Readiness::Lost);
+    assert_eq!(service.prepare(&sale).await.unwrap(), StockReadiness::Lost);
 
     let recovery = shop.recovery();
     let step = recovery.step(&sale).await.unwrap();
-    assert_eq!(step, Recovering::Fenced);
+    assert_eq!(step, RecoveryProgress::Fenced);
     let lost = now(&shop, &sale).await;
     assert_eq!(lost.phase, Phase::Recovering);
     let step = recovery.step(&lost).await.unwrap();
-    assert_eq!(step, Recovering::Draining { left: 1 });
+    assert_eq!(step, RecoveryProgress::Draining { left: 1 });
     shop.catalogue.refresh().await.unwrap();
     let refused = shop.attempt("eve", sale.id).await;
     assert_eq!(refused, AttemptOutcome::Recovering);
 
     shop.work().await;
     let step = recovery.step(&lost).await.unwrap();
-    assert_eq!(step, Recovering::Done);
+    assert_eq!(step, RecoveryProgress::Done);
     assert_eq!(shop.recorder.get(Metric::Recovered), 1);
     assert_eq!(now(&shop, &sale).await.phase, Phase::Open);
     books_balance(&shop, &sale).await;
@@ -94,15 +94,15 @@ async fn a_wiped_sale_is_rebuilt_from_its_orders_and_what_the_queue_has() {
     shop.accepted("eve", sale.id).await;
     shop.work().await;
     books_balance(&shop, &sale).await;
-    assert_eq!(recovery.step(&sale).await.unwrap(), Recovering::Done);
+    assert_eq!(recovery.step(&sale).await.unwrap(), RecoveryProgress::Done);
     assert_eq!(now(&shop, &sale).await.epoch, lost.epoch);
 }
 
 #[tokio::test]
 async fn what_the_store_still_holds_becomes_orders() {
     let (shop, sale) = Shop::selling(5).await;
-    let wish = shop.wish("ann");
-    shop.stock.reserve(&sale.key(), &[wish]).await.unwrap();
+    let request = shop.request("ann");
+    shop.stock.reserve(&sale.key(), &[request]).await.unwrap();
     recover(&shop.recovery(), &shop, &sale).await;
     let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
     assert_eq!((totals.orders, totals.remaining), (1, 4));
@@ -112,8 +112,8 @@ async fn what_the_store_still_holds_becomes_orders() {
 #[tokio::test]
 async fn an_attempt_that_comes_after_the_seal_is_refused_and_its_user_may_try_again() {
     let (mut shop, sale) = Shop::selling(1).await;
-    let wish = shop.wish("ann");
-    let reserved = shop.stock.reserve(&sale.key(), &[wish]).await.unwrap();
+    let request = shop.request("ann");
+    let reserved = shop.stock.reserve(&sale.key(), &[request]).await.unwrap();
     let attempt = taken(&reserved[0]);
     wipe(&mut shop);
     recover(&shop.recovery(), &shop, &sale).await;
@@ -121,7 +121,10 @@ async fn an_attempt_that_comes_after_the_seal_is_refused_and_its_user_may_try_ag
     shop.work().await;
     let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
     assert_eq!((totals.orders, totals.failed), (0, 1));
-    let standing = shop.service().standing(&user("ann"), sale.product.id).await;
+    let standing = shop
+        .service()
+        .purchase_status(&user("ann"), sale.product.id)
+        .await;
     assert_eq!(standing.unwrap().status, OrderStatus::Failed);
     shop.accepted("ann", sale.id).await;
     shop.work().await;
@@ -146,7 +149,7 @@ async fn a_store_behind_the_orders_has_lost_something() {
     shop.stock.open(&key, &snapshot).await.unwrap();
     let sale = now(&shop, &sale).await;
     let readiness = shop.sale_service().prepare(&sale).await.unwrap();
-    assert_eq!(readiness, Readiness::Lost);
+    assert_eq!(readiness, StockReadiness::Lost);
     recover(&shop.recovery(), &shop, &sale).await;
     books_balance(&shop, &sale).await;
 }
@@ -154,8 +157,8 @@ async fn a_store_behind_the_orders_has_lost_something() {
 #[tokio::test]
 async fn failed_results_are_there_again() {
     let (mut shop, sale) = Shop::selling(1).await;
-    let wish = shop.wish("ann");
-    let reserved = shop.stock.reserve(&sale.key(), &[wish]).await.unwrap();
+    let request = shop.request("ann");
+    let reserved = shop.stock.reserve(&sale.key(), &[request]).await.unwrap();
     let attempt = taken(&reserved[0]);
     let reason = FailReason::Cancelled;
     let orders = shop.orders.clone();
@@ -165,7 +168,10 @@ async fn failed_results_are_there_again() {
         .unwrap();
     wipe(&mut shop);
     recover(&shop.recovery(), &shop, &sale).await;
-    let standing = shop.service().standing(&user("ann"), sale.product.id).await;
+    let standing = shop
+        .service()
+        .purchase_status(&user("ann"), sale.product.id)
+        .await;
     assert_eq!(standing.unwrap().status, OrderStatus::Failed);
 }
 
@@ -193,7 +199,7 @@ async fn two_processes_may_rebuild_the_same_sale() {
     let lost = now(&shop, &sale).await;
     recover(&one, &shop, &sale).await;
     shop.accepted("bob", sale.id).await;
-    assert_eq!(two.step(&lost).await.unwrap(), Recovering::Done);
+    assert_eq!(two.step(&lost).await.unwrap(), RecoveryProgress::Done);
     shop.work().await;
     books_balance(&shop, &sale).await;
     assert_eq!(shop.recorder.get(Metric::Recovered), 1);
@@ -205,7 +211,7 @@ async fn a_change_that_only_the_store_has_is_told_apart() {
     let event = sale.clone().change(SaleChange::Withdraw(2)).unwrap();
     shop.stock.apply(&sale.key(), &event).await.unwrap();
     let readiness = shop.sale_service().prepare(&sale).await.unwrap();
-    assert_eq!(readiness, Readiness::Ahead);
+    assert_eq!(readiness, StockReadiness::Ahead);
     recover(&shop.recovery(), &shop, &sale).await;
     books_balance(&shop, &sale).await;
     let durable = shop.attempt("ann", sale.id).await;
@@ -213,7 +219,7 @@ async fn a_change_that_only_the_store_has_is_told_apart() {
         if accepted.durability == Durability::Logged));
 }
 
-/// A store that is rebuilt while somebody asks how they stand: after their hold was read, and before
+/// A store that is rebuilt while somebody asks how they stand: after their allocation was read, and before
 /// the state of the sale is.
 #[derive(Debug)]
 struct JustRebuilt {
@@ -236,7 +242,7 @@ macro_rules! pass_on {
                 users: &[UserId],
             ) -> Result<Vec<Option<SaleResult>>, PortError> {
                 let step = self.recovery.step(&self.lost).await?;
-                assert_eq!(step, Recovering::Done);
+                assert_eq!(step, RecoveryProgress::Done);
                 self.inner.results(product, users).await
             }
         }
@@ -245,11 +251,11 @@ macro_rules! pass_on {
 
 pass_on! {
     open(sale: &SaleRef, snapshot: &StockSnapshot) -> OpenOutcome;
-    reserve(sale: &SaleRef, wishes: &[Reservation]) -> Vec<ReserveOutcome>;
+    reserve(sale: &SaleRef, requests: &[ReserveRequest]) -> Vec<ReserveOutcome>;
     acknowledge(sale: &SaleRef, attempts: &[Attempt]) -> ();
     settle(sale: &SaleRef, settlements: &[Settlement]) -> Vec<SettleOutcome>;
-    holds(sale: &SaleRef, users: &[UserId]) -> Vec<Option<Hold>>;
-    unlogged(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
+    allocations(sale: &SaleRef, users: &[UserId]) -> Vec<Option<Allocation>>;
+    unpublished(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
     overdue(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
     apply(sale: &SaleRef, event: &StockEvent) -> ApplyOutcome;
     fence(sale: &SaleRef) -> Option<Levels>;
@@ -264,7 +270,10 @@ async fn a_buyer_who_asks_while_the_stock_is_rebuilt_is_not_told_of_no_attempt()
     shop.work().await;
     wipe(&mut shop);
     let recovery = shop.recovery();
-    assert_eq!(recovery.step(&sale).await.unwrap(), Recovering::Fenced);
+    assert_eq!(
+        recovery.step(&sale).await.unwrap(),
+        RecoveryProgress::Fenced
+    );
     shop.catalogue.refresh().await.unwrap();
     let lost = now(&shop, &sale).await;
     shop.stock = Arc::new(JustRebuilt {
@@ -272,7 +281,10 @@ async fn a_buyer_who_asks_while_the_stock_is_rebuilt_is_not_told_of_no_attempt()
         recovery,
         lost,
     });
-    let standing = shop.service().standing(&user("ann"), sale.product.id).await;
+    let standing = shop
+        .service()
+        .purchase_status(&user("ann"), sale.product.id)
+        .await;
     // An error is right too: ask again.
     if let Ok(standing) = standing {
         assert_eq!(standing.status, OrderStatus::Success, "{standing:?}");

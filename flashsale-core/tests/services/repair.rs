@@ -1,4 +1,4 @@
-use flashsale_core::domain::{HoldState, OrderStatus};
+use flashsale_core::domain::{AllocationState, OrderStatus};
 use flashsale_core::ports::{Metric, StockStoreExt};
 use flashsale_core::services::{
     AcceptAfter, AttemptOutcome, DeadLetters, Relay, RepairLimits, Repaired, ReplayOutcome,
@@ -30,13 +30,13 @@ async fn what_the_queue_never_got_is_published_again() {
     let repaired = shop.repair().step(&sale.key()).await.unwrap();
     assert_eq!((repaired.republished, repaired.completed), (1, 0));
     assert_eq!(shop.recorder.get(Metric::Republished), 1);
-    let hold = shop
+    let allocation = shop
         .stock
-        .hold(&sale.key(), &user("ann"))
+        .allocation(&sale.key(), &user("ann"))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(hold.state, HoldState::Reserved { logged: true });
+    assert_eq!(allocation.state, AllocationState::Reserved { logged: true });
     let again = shop.repair().step(&sale.key()).await.unwrap();
     assert_eq!(again, Repaired::default());
     shop.work().await;

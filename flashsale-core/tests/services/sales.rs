@@ -1,8 +1,8 @@
 use flashsale_core::domain::{
-    ChangeRefused, Epoch, HoldState, NewSaleRefused, Phase, SaleChange, SaleId,
+    AllocationState, ChangeRefused, Epoch, NewSaleRefused, Phase, SaleChange, SaleId,
 };
 use flashsale_core::ports::{ChangeOutcome, CreateSaleOutcome, StockStoreExt};
-use flashsale_core::services::{ChangeSaleOutcome, Readiness};
+use flashsale_core::services::{ChangeSaleOutcome, StockReadiness};
 
 use crate::shop::{FAIL_BEFORE, Shop, lamps, user};
 
@@ -90,7 +90,7 @@ async fn a_change_that_the_stock_store_missed_is_made_later_and_once() {
     };
     for _ in 0..2 {
         let ready = shop.sale_service().prepare(&sale).await.unwrap();
-        assert_eq!(ready, Readiness::Ready);
+        assert_eq!(ready, StockReadiness::Ready);
         let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
         assert_eq!((levels.available, levels.phase), (7, Phase::Paused));
         assert_eq!(levels.version, sale.version);
@@ -108,7 +108,7 @@ async fn a_sale_that_was_stored_and_not_opened_is_opened_later() {
     let sale = shop.sales.list().await.unwrap().remove(0);
     assert_eq!(sale.phase, Phase::Scheduled);
     let ready = shop.sale_service().prepare(&sale).await.unwrap();
-    assert_eq!(ready, Readiness::Ready);
+    assert_eq!(ready, StockReadiness::Ready);
     assert_eq!(
         shop.sales.find(sale.id).await.unwrap().unwrap().phase,
         Phase::Open
@@ -137,11 +137,11 @@ async fn a_sale_that_the_stock_store_lost_has_to_be_rebuilt() {
     let (shop, sale) = Shop::selling(3).await;
     shop.memory_stock.forget();
     let lost = shop.sale_service().prepare(&sale).await.unwrap();
-    assert_eq!(lost, Readiness::Lost);
+    assert_eq!(lost, StockReadiness::Lost);
     let (shop, mut sale) = Shop::selling(3).await;
     sale.epoch = Epoch::new(2);
     let other_epoch = shop.sale_service().prepare(&sale).await.unwrap();
-    assert_eq!(other_epoch, Readiness::Lost);
+    assert_eq!(other_epoch, StockReadiness::Lost);
 }
 
 #[tokio::test]
@@ -153,16 +153,16 @@ async fn a_sale_is_opened_with_the_buyers_it_has() {
     // As after a crash between the opening of the stock and the note of it.
     sale.phase = Phase::Scheduled;
     let ready = shop.sale_service().prepare(&sale).await.unwrap();
-    assert_eq!(ready, Readiness::Ready);
+    assert_eq!(ready, StockReadiness::Ready);
     let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
     assert_eq!((levels.available, levels.sold), (2, 1));
-    let hold = shop
+    let allocation = shop
         .stock
-        .hold(&sale.key(), &user("ann"))
+        .allocation(&sale.key(), &user("ann"))
         .await
         .unwrap()
         .unwrap();
-    assert!(matches!(hold.state, HoldState::Sold(_)));
+    assert!(matches!(allocation.state, AllocationState::Sold(_)));
 }
 
 #[tokio::test]
@@ -171,5 +171,5 @@ async fn a_closed_sale_need_not_be_in_the_stock_store() {
     let closed = shop.change(sale.id, SaleChange::Close).await.sale;
     shop.memory_stock.forget();
     let ready = shop.sale_service().prepare(&closed).await.unwrap();
-    assert_eq!(ready, Readiness::Ready);
+    assert_eq!(ready, StockReadiness::Ready);
 }

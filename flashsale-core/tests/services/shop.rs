@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flashsale_core::domain::{
-    NewSale, Quantity, Reservation, Sale, SaleChange, SaleId, Timestamp, UserId, Window,
+    NewSale, Quantity, ReserveRequest, Sale, SaleChange, SaleId, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{
     AttemptQueue, DeadLetterRepo, IdSource, OrderRepo, SaleRepo, StockStore,
@@ -154,9 +154,9 @@ impl Shop {
         }
     }
 
-    /// A wish for one unit.
-    pub(crate) fn wish(&self, name: &str) -> Reservation {
-        Reservation {
+    /// A request for one unit.
+    pub(crate) fn request(&self, name: &str) -> ReserveRequest {
+        ReserveRequest {
             attempt: self.ids.attempt_id(),
             user: user(name),
             quantity: Quantity::ONE,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use flashsale_core::domain::{HoldState, OrderStatus};
+use flashsale_core::domain::{AllocationState, OrderStatus};
 use flashsale_core::ports::{AttemptQueue, Metric, OrderRepo, StockStore, StockStoreExt};
 use flashsale_core::services::{Verdict, Worker};
 use flashsale_core::testing::{FaultRates, Faults, Faulty};
@@ -74,13 +74,13 @@ async fn orders_stand_if_the_stock_store_cannot_be_told_and_repair_tells_it() {
     assert_eq!(step.unsettled.unwrap().operation(), "put_results");
     assert_eq!(shop.memory_queue.committed("workers"), 1);
     shop.stock = good;
-    let hold = shop
+    let allocation = shop
         .stock
-        .hold(&sale.key(), &user("ann"))
+        .allocation(&sale.key(), &user("ann"))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(hold.state, HoldState::Reserved { logged: true });
+    assert_eq!(allocation.state, AllocationState::Reserved { logged: true });
     shop.clock.advance_ms(10_000);
     let repaired = shop.repair().step(&sale.key()).await.unwrap();
     assert_eq!(repaired.completed, 1);
@@ -157,7 +157,7 @@ async fn faults_everywhere_lose_no_attempt_and_sell_nothing_twice() {
         shop.clock.advance_ms(20_000);
         shop.repair().step(&sale.key()).await.unwrap();
         shop.work().await;
-        let account = shop.auditor().account(sale.id).await.unwrap().unwrap();
+        let account = shop.auditor().reconcile(sale.id).await.unwrap().unwrap();
         assert_eq!(
             account.verdict(),
             Verdict::Exact,
@@ -219,6 +219,13 @@ async fn a_worker_tells_the_stock_store_again_what_it_could_not_be_told() {
     faults.heal();
     let step = worker.step(&mut *reader, 0).await.unwrap();
     assert!(step.unsettled.is_none());
-    let hold = good.hold(&sale.key(), &user("ann")).await.unwrap().unwrap();
-    assert!(matches!(hold.state, HoldState::Sold(_)), "{hold:?}");
+    let allocation = good
+        .allocation(&sale.key(), &user("ann"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        matches!(allocation.state, AllocationState::Sold(_)),
+        "{allocation:?}"
+    );
 }

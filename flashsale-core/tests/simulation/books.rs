@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flashsale_core::domain::{
     Attempt, AttemptId, Decision, Epoch, FailReason, OrderStatus, Sale, SaleId, UserId,
 };
-use flashsale_core::services::{AttemptOutcome, Durability, Standing};
+use flashsale_core::services::{AttemptOutcome, Durability, PurchaseStatus};
 
 use super::ports::number;
 use super::weather::Weather;
@@ -156,7 +156,7 @@ impl Books {
         Ok(())
     }
 
-    /// Stock data of the sale were lost, at this epoch at the latest, with holds of so many units.
+    /// Stock data of the sale were lost, at this epoch at the latest, with allocations of so many units.
     pub(crate) fn lost(&mut self, sale: &Sale, units: u64) {
         let lossy = self.lossy.entry(sale.id).or_insert(sale.epoch);
         *lossy = sale.epoch.max(*lossy);
@@ -263,7 +263,7 @@ impl Books {
         sale: SaleId,
         user: &UserId,
         before: &Told,
-        standing: Standing,
+        standing: PurchaseStatus,
     ) -> Held {
         let place = (sale, user.clone());
         if before.success && standing.status != OrderStatus::Success && !self.may_lose {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flashsale_core::PortError;
 use flashsale_core::domain::{Sale, SaleId};
 use flashsale_core::ports::{AttemptQueue, AttemptReader, NoRecorder, Revision, SoleProcess};
-use flashsale_core::services::{EnginePorts, EngineServices, Readiness, Verdict};
+use flashsale_core::services::{EnginePorts, EngineServices, StockReadiness, Verdict};
 
 use super::bugs::Bug;
 use super::executor::{Handle, Process};
@@ -138,13 +138,13 @@ impl Chores {
         const AHEAD_MAX: u32 = 5;
         let rounds = ahead.remove(&sale.id).unwrap_or_default();
         let lost = match self.services.sales.prepare(sale).await? {
-            Readiness::Ready | Readiness::Waiting | Readiness::TooEarly => false,
-            Readiness::Lost => true,
-            Readiness::Ahead if rounds < AHEAD_MAX => {
+            StockReadiness::Ready | StockReadiness::Waiting | StockReadiness::TooEarly => false,
+            StockReadiness::Lost => true,
+            StockReadiness::Ahead if rounds < AHEAD_MAX => {
                 ahead.insert(sale.id, rounds + 1);
                 false
             }
-            Readiness::Ahead => true,
+            StockReadiness::Ahead => true,
         };
         if lost {
             self.services.recovery.step(sale).await?;
@@ -159,7 +159,7 @@ impl Chores {
         loop {
             self.handle.sleep(self.handle.between(1_000, 3_000)).await;
             for sale in self.services.catalogue.all() {
-                if let Ok(Some(account)) = self.services.auditor.account(sale.id).await {
+                if let Ok(Some(account)) = self.services.auditor.reconcile(sale.id).await {
                     // A change that the store has not been told of yet is not a loss.
                     let rests = account.levels.is_none_or(|levels| {
                         levels.undecided == 0 && levels.version == account.sale.version

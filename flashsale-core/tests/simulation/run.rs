@@ -234,7 +234,7 @@ fn balance(world: &World) -> Held {
         let exact = levels.available == totals.remaining
             && levels.reserved == 0
             && levels.undecided == 0
-            && levels.unlogged == 0
+            && levels.unpublished == 0
             && levels.sold == totals.sold;
         if !exact {
             let how = format!("sale {}: {levels:?} but {totals:?}", sale.id);
@@ -291,7 +291,7 @@ async fn read_results(world: &Arc<World>) -> Held {
             let read = world
                 .request(api, async move |services| {
                     let shown = services.catalogue.started(product, now)?.id;
-                    let standing = services.flash_sale.standing(&reader, product).await;
+                    let standing = services.flash_sale.purchase_status(&reader, product).await;
                     Some((shown, standing.ok()?.status))
                 })
                 .await;
@@ -318,7 +318,9 @@ async fn audit(world: &Arc<World>) -> Held {
     for sale in world.all_sales() {
         let id = sale.id;
         let account = world
-            .request(1, async move |services| services.auditor.account(id).await)
+            .request(1, async move |services| {
+                services.auditor.reconcile(id).await
+            })
             .await;
         let Some(Ok(Some(account))) = account else {
             return broken("the auditor finds all exact", "there is no account");

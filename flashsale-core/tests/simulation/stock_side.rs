@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flashsale_core::domain::{
-    AttemptId, Decision, Hold, Levels, OrderId, Phase, Quantity, SaleRef, Settlement, Timestamp,
-    UserId,
+    Allocation, AttemptId, Decision, Levels, OrderId, Phase, Quantity, SaleRef, Settlement,
+    Timestamp, UserId,
 };
 use flashsale_core::ports::StockStore;
 use flashsale_core::testing::MemoryStockStore;
@@ -68,9 +68,10 @@ impl StockSide {
 
     /// The units that the attempts of these users hold.
     pub(crate) fn held(&self, sale: &SaleRef, users: &[UserId]) -> BTreeMap<AttemptId, u64> {
-        let holds = at_once(self.front.holds(sale, users)).expect("memory does not fail");
-        let units = |hold: Hold| (hold.attempt, hold.quantity.units());
-        holds.into_iter().flatten().map(units).collect()
+        let allocations =
+            at_once(self.front.allocations(sale, users)).expect("memory does not fail");
+        let units = |allocation: Allocation| (allocation.attempt, allocation.quantity.units());
+        allocations.into_iter().flatten().map(units).collect()
     }
 
     /// Keeps a copy of how the store is now.

@@ -84,7 +84,7 @@ pub(crate) async fn change_sale(world: &Arc<World>, sale: &Sale, change: SaleCha
 /// The shop sells again what it has paused.
 pub(crate) async fn resume_all(world: &Arc<World>) {
     for sale in world.all_sales() {
-        if sale.held {
+        if sale.pause_requested {
             change_sale(world, &sale, SaleChange::Resume).await;
         }
     }

@@ -87,7 +87,7 @@ pub(crate) async fn ask(world: &Arc<World>, api: Process, user: &UserId, product
             let now = flashsale_core::ports::Clock::now(&*clock);
             // The sale that the answer is about.
             let shown = services.catalogue.started(product, now)?.id;
-            let standing = services.flash_sale.standing(&buyer, product).await;
+            let standing = services.flash_sale.purchase_status(&buyer, product).await;
             Some((shown, standing))
         })
         .await;

@@ -6,8 +6,8 @@ use flashsale_core::PortError;
 use flashsale_core::domain::{Epoch, Levels, Phase, ProductId, Sale, SaleId, Timestamp};
 use flashsale_core::ports::{AttemptQueue, AttemptReader, BATCH_MAX, Clock, Leadership, Revision};
 use flashsale_core::services::{
-    Account, AuditTrail, Auditor, Catalogue, Readiness, Recovering, Recovery, Relay, Repair,
-    SaleService, Verdict, Worker,
+    AuditTrail, Auditor, Catalogue, Reconciliation, Recovery, RecoveryProgress, Relay, Repair,
+    SaleService, StockReadiness, Verdict, Worker,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -103,27 +103,27 @@ impl KeepSales {
             return Ok(false);
         }
         let readiness = self.sales.prepare(sale).await?;
-        if readiness != Readiness::Ahead {
+        if readiness != StockReadiness::Ahead {
             self.differing.remove(&sale.id);
         }
         let selling = sale.window.start <= now.plus_ms(Self::REST.as_millis() as i64)
             && now < sale.window.end;
         let rest = match readiness {
-            Readiness::Ready if selling => Duration::ZERO,
-            Readiness::Ready | Readiness::TooEarly => Self::REST,
-            Readiness::Waiting => {
+            StockReadiness::Ready if selling => Duration::ZERO,
+            StockReadiness::Ready | StockReadiness::TooEarly => Self::REST,
+            StockReadiness::Waiting => {
                 let soon = now.plus_ms(Self::POLL.as_millis() as i64);
                 self.queueing |= sale.window.start <= soon;
                 return Ok(false);
             }
-            Readiness::Ahead => {
+            StockReadiness::Ahead => {
                 let since = *self.differing.entry(sale.id).or_insert_with(Instant::now);
                 if since.elapsed() >= Self::DIFFERING_MAX {
                     self.recover(sale).await?;
                 }
                 return Ok(false);
             }
-            Readiness::Lost => {
+            StockReadiness::Lost => {
                 self.recover(sale).await?;
                 return Ok(false);
             }
@@ -135,7 +135,7 @@ impl KeepSales {
             until: Instant::now() + rest,
         };
         self.looked_at.insert(sale.id, looked_at);
-        Ok(sale.phase == Phase::Scheduled && readiness == Readiness::Ready)
+        Ok(sale.phase == Phase::Scheduled && readiness == StockReadiness::Ready)
     }
 
     /// Takes the rebuild of a stock a step further, if that is this process's turn.
@@ -146,9 +146,11 @@ impl KeepSales {
         let step = self.recovery.step(sale).await?;
         let id = sale.id.get();
         match step {
-            Recovering::Done => tracing::info!(sale.id = id, "the stock is rebuilt"),
-            Recovering::Fenced => tracing::warn!(sale.id = id, "the stock is lost; rebuilding it"),
-            Recovering::Draining { .. } | Recovering::Waiting => {}
+            RecoveryProgress::Done => tracing::info!(sale.id = id, "the stock is rebuilt"),
+            RecoveryProgress::Fenced => {
+                tracing::warn!(sale.id = id, "the stock is lost; rebuilding it")
+            }
+            RecoveryProgress::Draining { .. } | RecoveryProgress::Waiting => {}
         }
         self.queueing = true;
         Ok(())
@@ -389,7 +391,7 @@ struct Seen {
     /// It has been compared with the orders and was right.
     exact: bool,
     /// It has been compared with the orders and differed like this.
-    differed: Option<Account>,
+    differed: Option<Reconciliation>,
 }
 
 impl Watch {
@@ -424,7 +426,7 @@ impl Watch {
         let (mut exact, mut differed) = (false, None);
         if let Some(before) = before {
             exact = before.exact;
-            if !exact && let Some(mut account) = self.auditor.account(sale.id).await? {
+            if !exact && let Some(mut account) = self.auditor.reconcile(sale.id).await? {
                 account.queued = None;
                 exact = account.verdict() == Verdict::Exact;
                 if before.differed.as_ref() == Some(&account) {

@@ -52,12 +52,12 @@ pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, Failure> {
     };
     let (sale, repair) = (args.sale, args.repair);
     let request = match args.user {
-        Some(user) => Request::Story { sale, user },
+        Some(user) => Request::UserTimeline { sale, user },
         None => Request::Audit { sale, repair },
     };
     let report = match database::perform(&store, needs, request).await {
         Ok(Reply::Audit(report)) => report,
-        Ok(Reply::Story(story)) => {
+        Ok(Reply::UserTimeline(story)) => {
             if args.json {
                 print_json(&story)?;
             } else {
@@ -104,7 +104,7 @@ fn table(report: &AuditReport) -> String {
         row("units held for attempts being decided", store.reserved);
         row("units still to be had", store.available);
         row("attempts that are not decided", store.undecided);
-        row("of those, not yet in the queue", store.unlogged);
+        row("of those, not yet in the queue", store.unpublished);
     }
     if let Some(queued) = report.queued {
         row("items in the queue to be worked on, all sales", queued);

@@ -18,7 +18,7 @@ use super::{Failure, database, logging, print};
 use crate::config::{
     FileConfig, ListenArgs, ListenConfig, LogArgs, PasswordConfig, Secret, TokenConfig,
 };
-use crate::control::{NewSaleWish, NewUserWish, Operations, Reply, Request, SaleLine};
+use crate::control::{NewSaleRequest, NewUserRequest, Operations, Reply, Request, SaleLine};
 
 /// `demo`
 #[derive(Debug, Args)]
@@ -130,27 +130,27 @@ fn random_secret() -> Result<Secret, Failure> {
 /// Makes the product, its sale and the users.
 async fn furnish(operations: &Operations) -> Result<SaleLine, Failure> {
     for (username, password) in USERS {
-        let wish = NewUserWish {
+        let request = NewUserRequest {
             username: username.to_owned(),
             email: format!("{username}@example.org"),
             full_name: None,
             password: password.to_owned(),
             admin: false,
         };
-        match operations.perform(Request::UserCreate(wish)).await {
+        match operations.perform(Request::UserCreate(request)).await {
             Reply::User(_) => {}
             other => return Err(database::refused(other)),
         }
     }
     let now = SystemClock.now();
-    let wish = NewSaleWish {
+    let request = NewSaleRequest {
         product: "Limited Sneaker".to_owned(),
         description: "One hundred pairs, one per person".to_owned(),
         start_ms: now.as_millis(),
         end_ms: now.plus_ms(SALE_MS).as_millis(),
         stock: UNITS,
     };
-    match operations.perform(Request::SaleCreate(wish)).await {
+    match operations.perform(Request::SaleCreate(request)).await {
         Reply::Sale(sale) => Ok(sale),
         other => Err(database::refused(other)),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flashsale_core::domain::Attempt;
 use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published, QueueMark,
+    AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published, QueuePosition,
 };
 use flashsale_core::services::{AuthService, EnginePorts};
 use flashsale_core::{ErrorKind, PortError};
@@ -307,11 +307,11 @@ impl AttemptQueue for NoQueue {
         Err(not_given("subscribe"))
     }
 
-    async fn mark(&self) -> Result<QueueMark, PortError> {
+    async fn end(&self) -> Result<QueuePosition, PortError> {
         Err(not_given("mark"))
     }
 
-    async fn left(&self, _: &str, _: &QueueMark) -> Result<u64, PortError> {
+    async fn lag(&self, _: &str, _: &QueuePosition) -> Result<u64, PortError> {
         Err(not_given("left"))
     }
 

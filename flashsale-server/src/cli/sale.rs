@@ -4,7 +4,7 @@ use flashsale_embedded::SystemClock;
 
 use super::database::Needs;
 use super::{CommonArgs, Failure, database, logging, print, print_json};
-use crate::control::{Change, NewSaleWish, Reply, Request, SaleLine};
+use crate::control::{Change, NewSaleRequest, Reply, Request, SaleLine};
 use crate::moment::Moment;
 
 /// `sale …`
@@ -138,14 +138,14 @@ fn request(command: SaleCommand) -> (Request, OutputArgs) {
     match command {
         SaleCommand::Create(args) => {
             let now = SystemClock.now();
-            let wish = NewSaleWish {
+            let request = NewSaleRequest {
                 product: args.product,
                 description: args.description,
                 start_ms: args.start.from(now).as_millis(),
                 end_ms: args.end.from(now).as_millis(),
                 stock: args.stock,
             };
-            (Request::SaleCreate(wish), args.output)
+            (Request::SaleCreate(request), args.output)
         }
         SaleCommand::List(args) => (Request::SaleList, args.output),
         SaleCommand::Show(one) => (Request::SaleShow { sale: one.sale }, one.output),

@@ -82,7 +82,7 @@ impl Server {
         Operations::new(&self.services)
     }
 
-    /// Serves until the operator wishes otherwise, then finishes what was accepted.
+    /// Serves until the operator requests otherwise, then finishes what was accepted.
     ///
     /// `ready` is called when everything works. Without a startup, requests that come earlier wait;
     /// with one they are answered, as far as that can be done.

@@ -2,7 +2,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 
-/// The wish of an operator that this process ends: SIGTERM or SIGINT.
+/// The request of an operator that this process ends: SIGTERM or SIGINT.
 #[derive(Debug)]
 pub(super) struct Shutdown {
     terminate: Signal,

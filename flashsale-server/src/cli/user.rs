@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::database::Needs;
 use super::{CommonArgs, Failure, database, logging, print, print_json};
 use crate::config::PasswordArgs;
-use crate::control::{NewUserWish, Reply, Request};
+use crate::control::{NewUserRequest, Reply, Request};
 
 /// `user …`
 #[derive(Debug, Subcommand)]
@@ -48,7 +48,7 @@ pub(super) async fn run(UserCommand::Create(args): UserCommand) -> Result<(), Fa
     let store = args.common.store.validate()?;
     let password = args.password.validate()?;
     logging::start(args.common.log.validate()?, "warn");
-    let wish = NewUserWish {
+    let request = NewUserRequest {
         username: args.username,
         email: args.email,
         full_name: args.full_name,
@@ -60,7 +60,7 @@ pub(super) async fn run(UserCommand::Create(args): UserCommand) -> Result<(), Fa
         #[cfg(feature = "distributed")]
         queue: None,
     };
-    match database::perform(&store, needs, Request::UserCreate(wish)).await? {
+    match database::perform(&store, needs, Request::UserCreate(request)).await? {
         Reply::User(user) if args.json => print_json(&user),
         Reply::User(user) => print(&format!(
             "User {} ({}) has the id {} and the role {}.",

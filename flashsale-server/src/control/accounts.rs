@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use flashsale_core::PortError;
-use flashsale_core::domain::{Decision, FailReason, HoldState, SaleId, UserId};
+use flashsale_core::domain::{AllocationState, Decision, FailReason, SaleId, UserId};
 use flashsale_core::ports::RecordedOutcome;
 use flashsale_core::services::{
-    Account, Auditor, Finding, Readiness, Recovering, Recovery, Repair, SaleService, SaleView,
-    Story, Verdict,
+    Auditor, Finding, Reconciliation, Recovery, RecoveryProgress, Repair, SaleService, SaleView,
+    StockReadiness, UserTimeline, Verdict,
 };
 use flashsale_server::Services;
 use tokio::time::{Instant, sleep};
@@ -38,8 +38,11 @@ impl Accounts {
     }
 
     /// The account of a sale; nothing for an unknown one.
-    pub(super) async fn account(&self, sale: SaleId) -> Result<Option<Account>, PortError> {
-        self.auditor.account(sale).await
+    pub(super) async fn reconcile(
+        &self,
+        sale: SaleId,
+    ) -> Result<Option<Reconciliation>, PortError> {
+        self.auditor.reconcile(sale).await
     }
 
     /// Does at once what repair does by and by, and rebuilds a stock that differs from the orders
@@ -48,7 +51,7 @@ impl Accounts {
         let Some(sale) = self.sales.repo.find(id).await? else {
             return Ok(());
         };
-        let mut lost = self.sales.prepare(&sale).await? == Readiness::Lost;
+        let mut lost = self.sales.prepare(&sale).await? == StockReadiness::Lost;
         if !lost {
             let batch = self.repair.limits.batch;
             loop {
@@ -67,7 +70,7 @@ impl Accounts {
 
     /// Whether the stock differs from the orders, at rest, in a way that a rebuild cures.
     async fn is_off(&self, id: SaleId) -> Result<bool, PortError> {
-        let Some(account) = self.auditor.account(id).await? else {
+        let Some(account) = self.auditor.reconcile(id).await? else {
             return Ok(false);
         };
         let at_rest = account.levels.is_none_or(|levels| levels.reserved == 0);
@@ -88,7 +91,7 @@ impl Accounts {
                 return Ok(());
             };
             match self.recovery.step(&sale).await {
-                Ok(Recovering::Done) => return Ok(()),
+                Ok(RecoveryProgress::Done) => return Ok(()),
                 Ok(_) if Instant::now() < deadline => sleep(Self::RECOVERY_PAUSE).await,
                 Ok(_) => return Ok(()),
                 // For example without a queue to ask: then the servers have to do it.
@@ -111,13 +114,13 @@ impl Accounts {
         &self,
         sale: SaleId,
         user: &UserId,
-    ) -> Result<Option<Story>, PortError> {
-        self.auditor.story(sale, user).await
+    ) -> Result<Option<UserTimeline>, PortError> {
+        self.auditor.timeline(sale, user).await
     }
 }
 
 /// The account as it is printed.
-pub(super) fn report(account: &Account, sale: SaleLine) -> AuditReport {
+pub(super) fn report(account: &Reconciliation, sale: SaleLine) -> AuditReport {
     let verdict = match account.verdict() {
         Verdict::Exact => "EXACT",
         Verdict::Drift => "DRIFT",
@@ -138,14 +141,14 @@ pub(super) fn report(account: &Account, sale: SaleLine) -> AuditReport {
             reserved: levels.reserved,
             sold: levels.sold,
             undecided: levels.undecided,
-            unlogged: levels.unlogged,
+            unpublished: levels.unpublished,
         }),
         findings: account.findings.iter().map(ToString::to_string).collect(),
     }
 }
 
 /// The view of a sale that an account gives.
-pub(super) fn view(account: &Account) -> SaleView {
+pub(super) fn view(account: &Reconciliation) -> SaleView {
     SaleView {
         sale: account.sale.clone(),
         levels: account.levels,
@@ -153,7 +156,7 @@ pub(super) fn view(account: &Account) -> SaleView {
 }
 
 /// A user's story as it is printed.
-pub(super) fn told(story: &Story, sale: SaleLine, user: &UserId) -> StoryReport {
+pub(super) fn told(story: &UserTimeline, sale: SaleLine, user: &UserId) -> StoryReport {
     let mut events: Vec<_> = story
         .records
         .iter()
@@ -180,13 +183,17 @@ pub(super) fn told(story: &Story, sale: SaleLine, user: &UserId) -> StoryReport 
         events.push((order.decided_at, what, attempt, id));
     }
     let decided = |attempt| story.orders.iter().any(|order| order.attempt == attempt);
-    if let Some(hold) = story.hold.as_ref().filter(|hold| !decided(hold.attempt)) {
-        let attempt = Some(hold.attempt.to_string());
+    if let Some(allocation) = story
+        .allocation
+        .as_ref()
+        .filter(|allocation| !decided(allocation.attempt))
+    {
+        let attempt = Some(allocation.attempt.to_string());
         let taken = "accepted: a unit is set aside".to_owned();
-        events.push((hold.reserved_at, taken, attempt, None));
+        events.push((allocation.reserved_at, taken, attempt, None));
     }
     events.sort_by_key(|(at, ..)| *at);
-    let (status, standing) = standing(story);
+    let (status, standing) = purchase_status(story);
     StoryReport {
         sale,
         user_id: user.to_string(),
@@ -204,15 +211,15 @@ pub(super) fn told(story: &Story, sale: SaleLine, user: &UserId) -> StoryReport 
     }
 }
 
-fn standing(story: &Story) -> (&'static str, String) {
+fn purchase_status(story: &UserTimeline) -> (&'static str, String) {
     let order = story.orders.iter().find_map(|order| match order.decision {
         Decision::Success(id) => Some(id),
         Decision::Failed(_) => None,
     });
-    let reads = match (&story.hold, &story.result) {
-        (Some(hold), _) => match hold.state {
-            HoldState::Sold(_) => "the buyer reads SUCCESS",
-            HoldState::Reserved { .. } => "the buyer reads PENDING",
+    let reads = match (&story.allocation, &story.result) {
+        (Some(allocation), _) => match allocation.state {
+            AllocationState::Sold(_) => "the buyer reads SUCCESS",
+            AllocationState::Reserved { .. } => "the buyer reads PENDING",
         },
         (None, Some(result)) => match result.decision {
             Decision::Success(_) => "the buyer reads SUCCESS",
@@ -220,13 +227,13 @@ fn standing(story: &Story) -> (&'static str, String) {
         },
         (None, None) => "the buyer reads that there was no attempt",
     };
-    match (order, &story.hold) {
+    match (order, &story.allocation) {
         (Some(order), _) => ("SUCCESS", format!("Order {order} stands; {reads}.")),
-        (None, Some(hold)) => {
-            let logged = match hold.state {
-                HoldState::Reserved { logged: true } => "the queue has it",
-                HoldState::Reserved { logged: false } => "the outbox has it",
-                HoldState::Sold(_) => "the stock store has it as sold, but there is no order",
+        (None, Some(allocation)) => {
+            let logged = match allocation.state {
+                AllocationState::Reserved { logged: true } => "the queue has it",
+                AllocationState::Reserved { logged: false } => "the outbox has it",
+                AllocationState::Sold(_) => "the stock store has it as sold, but there is no order",
             };
             let standing = format!("An attempt is not decided yet: {logged}; {reads}.");
             ("PENDING", standing)

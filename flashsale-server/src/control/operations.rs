@@ -15,7 +15,7 @@ use flashsale_server::Services;
 
 use super::accounts::{self, Accounts};
 use super::protocol::{
-    Change, LetterLine, NewSaleWish, NewUserWish, Reply, Request, SaleLine, UserLine,
+    Change, LetterLine, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine, UserLine,
 };
 use crate::moment::rfc3339;
 
@@ -45,13 +45,13 @@ impl Operations {
     pub(crate) async fn perform(&self, request: Request) -> Reply {
         let reply = match request {
             Request::Ping => Ok(Reply::Pong),
-            Request::SaleCreate(wish) => self.create_sale(wish).await,
+            Request::SaleCreate(request) => self.create_sale(request).await,
             Request::SaleList => self.list_sales().await,
             Request::SaleShow { sale } => self.show_sale(sale).await,
             Request::SaleChange { sale, change } => self.change_sale(sale, change).await,
-            Request::UserCreate(wish) => self.create_user(wish).await,
+            Request::UserCreate(request) => self.create_user(request).await,
             Request::Audit { sale, repair } => self.audit(sale, repair).await,
-            Request::Story { sale, user } => self.story(sale, &user).await,
+            Request::UserTimeline { sale, user } => self.story(sale, &user).await,
             Request::DeadLetters { after, max } => self.dead_letters(after, max).await,
             Request::DeadLetter { id } => self.dead_letter(id).await,
             Request::Replay { id } => self.replay(id).await,
@@ -59,15 +59,15 @@ impl Operations {
         reply.unwrap_or_else(|error| Reply::Failed(with_causes(&error)))
     }
 
-    async fn create_sale(&self, wish: NewSaleWish) -> Result<Reply, PortError> {
+    async fn create_sale(&self, request: NewSaleRequest) -> Result<Reply, PortError> {
         let new = NewSale {
-            product_name: wish.product,
-            product_description: wish.description,
+            product_name: request.product,
+            product_description: request.description,
             window: Window {
-                start: Timestamp::from_millis(wish.start_ms),
-                end: Timestamp::from_millis(wish.end_ms),
+                start: Timestamp::from_millis(request.start_ms),
+                end: Timestamp::from_millis(request.end_ms),
             },
-            stock: wish.stock,
+            stock: request.stock,
         };
         Ok(match self.sales.create(&new).await? {
             Ok(view) => Reply::Sale(self.line(&view)),
@@ -111,13 +111,17 @@ impl Operations {
         })
     }
 
-    async fn create_user(&self, wish: NewUserWish) -> Result<Reply, PortError> {
-        let role = if wish.admin { Role::Admin } else { Role::Buyer };
+    async fn create_user(&self, request: NewUserRequest) -> Result<Reply, PortError> {
+        let role = if request.admin {
+            Role::Admin
+        } else {
+            Role::Buyer
+        };
         let registration = Registration {
-            username: wish.username,
-            email: wish.email,
-            password: wish.password,
-            full_name: wish.full_name,
+            username: request.username,
+            email: request.email,
+            password: request.password,
+            full_name: request.full_name,
             role,
         };
         Ok(match self.auth.register(registration).await? {
@@ -146,7 +150,7 @@ impl Operations {
         if repair {
             self.accounts.mend(sale).await?;
         }
-        Ok(match self.accounts.account(sale).await? {
+        Ok(match self.accounts.reconcile(sale).await? {
             Some(account) => {
                 let line = self.line(&accounts::view(&account));
                 Reply::Audit(accounts::report(&account, line))
@@ -170,7 +174,7 @@ impl Operations {
             sale: story.sale.clone(),
             levels: None,
         });
-        Ok(Reply::Story(accounts::told(&story, line, &user)))
+        Ok(Reply::UserTimeline(accounts::told(&story, line, &user)))
     }
 
     async fn dead_letters(&self, after: i64, max: usize) -> Result<Reply, PortError> {

@@ -9,7 +9,7 @@ pub(crate) enum Request {
     /// Nothing; shows that somebody is there.
     Ping,
     /// Make a sale.
-    SaleCreate(NewSaleWish),
+    SaleCreate(NewSaleRequest),
     /// All sales.
     SaleList,
     /// One sale.
@@ -25,8 +25,8 @@ pub(crate) enum Request {
         change: Change,
     },
     /// Make a user.
-    UserCreate(NewUserWish),
-    /// Account for every unit of a sale.
+    UserCreate(NewUserRequest),
+    /// Reconciliation for every unit of a sale.
     Audit {
         /// Its id.
         sale: i64,
@@ -34,7 +34,7 @@ pub(crate) enum Request {
         repair: bool,
     },
     /// What one user tried in a sale.
-    Story {
+    UserTimeline {
         /// The sale.
         sale: i64,
         /// The user.
@@ -78,7 +78,7 @@ impl Request {
             Self::UserCreate(_) => "user create",
             Self::Audit { repair: false, .. } => "audit",
             Self::Audit { repair: true, .. } => "audit --repair",
-            Self::Story { .. } => "audit --user",
+            Self::UserTimeline { .. } => "audit --user",
             Self::DeadLetters { .. } => "dlq list",
             Self::DeadLetter { .. } => "dlq show",
             Self::Replay { .. } => "dlq replay",
@@ -99,7 +99,7 @@ impl Reply {
 
 /// A sale to be made. Times are milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct NewSaleWish {
+pub(crate) struct NewSaleRequest {
     pub(crate) product: String,
     pub(crate) description: String,
     pub(crate) start_ms: i64,
@@ -121,7 +121,7 @@ pub(crate) enum Change {
 
 /// A user to be made. The password does not show in `Debug` output.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct NewUserWish {
+pub(crate) struct NewUserRequest {
     pub(crate) username: String,
     pub(crate) email: String,
     pub(crate) full_name: Option<String>,
@@ -129,9 +129,9 @@ pub(crate) struct NewUserWish {
     pub(crate) admin: bool,
 }
 
-impl fmt::Debug for NewUserWish {
+impl fmt::Debug for NewUserRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewUserWish")
+        f.debug_struct("NewUserRequest")
             .field("username", &self.username)
             .field("admin", &self.admin)
             .finish_non_exhaustive()
@@ -153,7 +153,7 @@ pub(crate) enum Reply {
     /// The account of a sale.
     Audit(AuditReport),
     /// What a user tried.
-    Story(StoryReport),
+    UserTimeline(StoryReport),
     /// Dead letters by ascending id.
     DeadLetters(Vec<LetterLine>),
     /// One dead letter.
@@ -226,7 +226,7 @@ pub(crate) struct StoreLevels {
     pub(crate) sold: u64,
     /// Attempts that are not decided, and those of them that the queue does not have yet.
     pub(crate) undecided: u64,
-    pub(crate) unlogged: u64,
+    pub(crate) unpublished: u64,
 }
 
 /// What one user tried in a sale, as `--json` prints it.
@@ -269,7 +269,7 @@ pub(crate) struct LetterLine {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, NewUserWish, Request};
+    use super::{Change, NewUserRequest, Request};
 
     #[test]
     fn requests_are_one_line_and_come_back_as_they_were() {
@@ -288,13 +288,13 @@ mod tests {
 
     #[test]
     fn a_password_does_not_show() {
-        let wish = NewUserWish {
+        let request = NewUserRequest {
             username: "ann".to_owned(),
             email: "ann@example.org".to_owned(),
             full_name: None,
             password: "hunter2".to_owned(),
             admin: false,
         };
-        assert!(!format!("{:?}", Request::UserCreate(wish)).contains("hunter2"));
+        assert!(!format!("{:?}", Request::UserCreate(request)).contains("hunter2"));
     }
 }

@@ -103,13 +103,13 @@ struct LoginData {
 /// `POST /api/auth/register`.
 pub(super) async fn register(
     services: &Services,
-    wish: RegisterRequest,
+    request: RegisterRequest,
 ) -> Result<Response, Failure> {
     let registration = Registration {
-        username: wish.username,
-        email: wish.email,
-        password: wish.password,
-        full_name: wish.full_name,
+        username: request.username,
+        email: request.email,
+        password: request.password,
+        full_name: request.full_name,
         role: Role::Buyer,
     };
     let outcome = services.auth.register(registration).await;
@@ -139,8 +139,8 @@ pub(super) async fn register(
 }
 
 /// `POST /api/auth/login`.
-pub(super) async fn login(services: &Services, wish: LoginRequest) -> Result<Response, Failure> {
-    let LoginRequest { username, password } = wish;
+pub(super) async fn login(services: &Services, request: LoginRequest) -> Result<Response, Failure> {
+    let LoginRequest { username, password } = request;
     let length = username.chars().count();
     if !(1..=64).contains(&length) || username.contains(char::is_control) {
         return Err(Failure::invalid("username must have 1 to 64 characters."));

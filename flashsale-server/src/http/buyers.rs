@@ -203,7 +203,11 @@ pub(super) async fn order_status(
 ) -> Result<Response, Failure> {
     let product = product.and_then(|id| ProductId::new(id).ok());
     let product = product.ok_or_else(|| invalid_id("productId"))?;
-    let standing = services.engine.flash_sale.standing(user, product).await?;
+    let standing = services
+        .engine
+        .flash_sale
+        .purchase_status(user, product)
+        .await?;
     let data = OrderStatusData {
         product_id: product.get(),
         user_id: user.as_str().to_owned(),

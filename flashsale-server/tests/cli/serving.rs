@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flashsale_core::domain::{AttemptId, Quantity, Reservation, ReserveOutcome, SaleId, UserId};
+use flashsale_core::domain::{AttemptId, Quantity, ReserveOutcome, ReserveRequest, SaleId, UserId};
 use flashsale_core::ports::{AttemptQueue, IdSource, SaleRepo, StockStore};
 use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
 use rustix::process::Signal;
@@ -107,7 +107,7 @@ async fn a_request_that_was_accepted_is_answered_before_the_server_leaves() {
         let answer = client.answer().await.unwrap();
         assert_eq!(answer.code(), "INVALID_CREDENTIALS");
 
-        let status = server.left();
+        let status = server.lag();
         assert_eq!(status.code(), Some(0));
         assert!(asked.elapsed() < Duration::from_secs(10));
         assert!(Client::connect(server.address).await.is_err());
@@ -125,7 +125,7 @@ async fn a_request_that_never_ends_does_not_keep_the_server() {
     assert_eq!(client.answer().await.unwrap().status, 100);
     let asked = Instant::now();
     server.signal(Signal::TERM);
-    assert_eq!(server.left().code(), Some(0));
+    assert_eq!(server.lag().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(10));
 }
 
@@ -134,7 +134,7 @@ fn an_idle_server_leaves_at_once_and_its_log_is_json_without_secrets() {
     let shop = Shop::new();
     let mut server = shop.serve();
     server.signal(Signal::TERM);
-    assert_eq!(server.left().code(), Some(0));
+    assert_eq!(server.lag().code(), Some(0));
     let stopped: Value = serde_json::from_str(&server.wait_for_log("stopped")).unwrap();
     assert_eq!(stopped["level"], "INFO");
 }
@@ -148,7 +148,7 @@ async fn attempts_survive_a_restart() {
     let mut client = Client::connect(server.address).await.unwrap();
     let first = client.attempt(1, &token).await.unwrap();
     server.signal(Signal::TERM);
-    server.left();
+    server.lag();
 
     let server = shop.serve();
     let mut client = Client::connect(server.address).await.unwrap();
@@ -196,13 +196,13 @@ async fn undecided(shop: &Shop, users: &[&str]) -> Vec<AttemptId> {
         .unwrap()
         .unwrap()
         .key();
-    let wish = |user: &&str| Reservation {
+    let request = |user: &&str| ReserveRequest {
         attempt: UuidV7.attempt_id(),
         user: UserId::new(user).unwrap(),
         quantity: Quantity::ONE,
     };
-    let wishes: Vec<_> = users.iter().map(wish).collect();
-    let reserved = engine.stock().reserve(&sale, &wishes).await.unwrap();
+    let requests: Vec<_> = users.iter().map(request).collect();
+    let reserved = engine.stock().reserve(&sale, &requests).await.unwrap();
     let ReserveOutcome::Reserved(first) = &reserved[0] else {
         panic!("{reserved:?}");
     };
@@ -211,5 +211,5 @@ async fn undecided(shop: &Shop, users: &[&str]) -> Vec<AttemptId> {
         .publish(std::slice::from_ref(first))
         .await
         .unwrap();
-    wishes.iter().map(|wish| wish.attempt).collect()
+    requests.iter().map(|request| request.attempt).collect()
 }

@@ -45,13 +45,13 @@ async fn a_user_registers_and_logs_in() {
 async fn a_full_name_is_left_out_if_there_is_none() {
     let client = Shop::open().await.client();
     for (username, full_name) in [("bob", None), ("eve", Some(Value::Null))] {
-        let mut wish = json!({
+        let mut request = json!({
             "username": username, "email": format!("{username}@example.org"), "password": "secret"
         });
         if let Some(full_name) = full_name {
-            wish["fullName"] = full_name;
+            request["fullName"] = full_name;
         }
-        let response = client.post("/api/auth/register").body_json(&wish);
+        let response = client.post("/api/auth/register").body_json(&request);
         let body = json(response.send().await, 201).await;
         assert!(body["data"].get("fullName").is_none(), "{body}");
     }
@@ -60,7 +60,7 @@ async fn a_full_name_is_left_out_if_there_is_none() {
 #[tokio::test]
 async fn a_name_and_an_address_belong_to_one_user() {
     let client = Shop::open().await.client();
-    let register = |wish: Value| client.post("/api/auth/register").body_json(&wish).send();
+    let register = |request: Value| client.post("/api/auth/register").body_json(&request).send();
     json(register(ann()).await, 201).await;
 
     let mut other_address = ann();
@@ -131,7 +131,7 @@ async fn an_attempt_is_accepted_once_and_becomes_an_order() {
         let request = client.post(format!("/api/flash-sale/attempt/{}", sale.id));
         request.header("authorization", shop.bearer(user)).send()
     };
-    let standing = |user: &str| {
+    let order_status = |user: &str| {
         let request = client.get(format!("/api/orders/status/{}", sale.product.id));
         request.header("authorization", shop.bearer(user)).send()
     };
@@ -150,7 +150,7 @@ async fn an_attempt_is_accepted_once_and_becomes_an_order() {
 
     let again = json(attempt("ann").await, 200).await;
     assert_eq!(again["data"], first["data"]);
-    let data = json(standing("ann").await, 200).await["data"].take();
+    let data = json(order_status("ann").await, 200).await["data"].take();
     assert_eq!(data["status"], "PENDING");
     assert_eq!(data["attempted"], true);
 
@@ -158,13 +158,13 @@ async fn an_attempt_is_accepted_once_and_becomes_an_order() {
     let decided = json(attempt("ann").await, 200).await;
     assert_eq!(decided["data"]["attemptId"], first["data"]["attemptId"]);
     assert_eq!(decided["data"]["status"], "SUCCESS");
-    let body = json(standing("ann").await, 200).await;
+    let body = json(order_status("ann").await, 200).await;
     let data = json!({
         "productId": sale.product.id.get(), "userId": "ann", "status": "SUCCESS", "attempted": true
     });
     assert_eq!(body, json!({ "success": true, "data": data }));
 
-    let body = json(standing("bob").await, 200).await;
+    let body = json(order_status("bob").await, 200).await;
     assert_eq!(body["data"]["status"], "PENDING");
     assert_eq!(body["data"]["attempted"], false);
 }

@@ -49,7 +49,7 @@ async fn a_crowd_gets_every_unit_and_not_one_more() {
         .services
         .engine
         .auditor
-        .account(sale.id)
+        .reconcile(sale.id)
         .await
         .unwrap()
         .unwrap();
@@ -63,13 +63,13 @@ async fn of_many_registrations_of_one_name_one_wins() {
     let client = Arc::new(shop.client());
     let registrations = (0..20).map(|number| {
         let client = Arc::clone(&client);
-        let wish = json!({
+        let request = json!({
             "username": "ann", "email": format!("{number}@example.org"), "password": "secret"
         });
         tokio::spawn(async move {
             let response = client
                 .post("/api/auth/register")
-                .body_json(&wish)
+                .body_json(&request)
                 .send()
                 .await;
             response.0.status().as_u16()

@@ -25,20 +25,20 @@ async fn a_stock_store_that_is_away_is_503_and_the_same_request_succeeds_later()
         let request = client.post(format!("/api/flash-sale/attempt/{}", sale.id));
         request.header("authorization", shop.bearer("ann")).send()
     };
-    let standing = || {
+    let order_status = || {
         let request = client.get(format!("/api/orders/status/{}", sale.product.id));
         request.header("authorization", shop.bearer("ann")).send()
     };
     for kind in AWAY {
         shop.stock.fail(kind);
-        for response in [attempt().await, standing().await] {
+        for response in [attempt().await, order_status().await] {
             response.assert_header("retry-after", "1");
             failure(response, 503, "UNAVAILABLE").await;
         }
     }
     for kind in BROKEN {
         shop.stock.fail(kind);
-        for response in [attempt().await, standing().await] {
+        for response in [attempt().await, order_status().await] {
             failure(response, 500, "INTERNAL").await;
         }
     }

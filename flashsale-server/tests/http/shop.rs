@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, Hold, Levels, NewSale, OpenOutcome, ProductId, Reservation,
-    ReserveOutcome, Role, Sale, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
+    Allocation, ApplyOutcome, Attempt, Levels, NewSale, OpenOutcome, ProductId, ReserveOutcome,
+    ReserveRequest, Role, Sale, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
     StockSnapshot, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{
@@ -168,11 +168,11 @@ macro_rules! moody {
 
 moody! {
     open(sale: &SaleRef, snapshot: &StockSnapshot) -> OpenOutcome;
-    reserve(sale: &SaleRef, wishes: &[Reservation]) -> Vec<ReserveOutcome>;
+    reserve(sale: &SaleRef, requests: &[ReserveRequest]) -> Vec<ReserveOutcome>;
     acknowledge(sale: &SaleRef, attempts: &[Attempt]) -> ();
     settle(sale: &SaleRef, settlements: &[Settlement]) -> Vec<SettleOutcome>;
-    holds(sale: &SaleRef, users: &[UserId]) -> Vec<Option<Hold>>;
-    unlogged(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
+    allocations(sale: &SaleRef, users: &[UserId]) -> Vec<Option<Allocation>>;
+    unpublished(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
     overdue(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
     apply(sale: &SaleRef, event: &StockEvent) -> ApplyOutcome;
     fence(sale: &SaleRef) -> Option<Levels>;

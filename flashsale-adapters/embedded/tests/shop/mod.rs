@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use flashsale_core::domain::{
-    AttemptId, NewSale, Quantity, Reservation, Sale, Timestamp, UserId, Window,
+    AttemptId, NewSale, Quantity, ReserveRequest, Sale, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{Clock, IdSource, NoRecorder};
-use flashsale_core::services::{Account, EngineServices, Verdict};
+use flashsale_core::services::{EngineServices, Reconciliation, Verdict};
 use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
 
 /// For as long as there is time.
@@ -51,24 +51,24 @@ pub(crate) fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-pub(crate) fn wish(name: &str) -> Reservation {
-    wish_as(UuidV7.attempt_id(), name)
+pub(crate) fn request(name: &str) -> ReserveRequest {
+    request_as(UuidV7.attempt_id(), name)
 }
 
-pub(crate) fn wish_as(attempt: AttemptId, name: &str) -> Reservation {
-    Reservation {
+pub(crate) fn request_as(attempt: AttemptId, name: &str) -> ReserveRequest {
+    ReserveRequest {
         attempt,
         user: user(name),
         quantity: Quantity::ONE,
     }
 }
 
-pub(crate) async fn account(engine: &EmbeddedEngine, sale: &Sale) -> Account {
+pub(crate) async fn account(engine: &EmbeddedEngine, sale: &Sale) -> Reconciliation {
     let auditor = services(engine).await.auditor;
-    auditor.account(sale.id).await.unwrap().unwrap()
+    auditor.reconcile(sale.id).await.unwrap().unwrap()
 }
 
-pub(crate) async fn assert_exact(engine: &EmbeddedEngine, sale: &Sale) -> Account {
+pub(crate) async fn assert_exact(engine: &EmbeddedEngine, sale: &Sale) -> Reconciliation {
     let account = account(engine, sale).await;
     assert_eq!(account.verdict(), Verdict::Exact, "{account:?}");
     account

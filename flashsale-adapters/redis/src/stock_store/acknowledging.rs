@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flashsale_core::domain::{Attempt, AttemptId, Hold, SaleRef, UserId};
+use flashsale_core::domain::{Allocation, Attempt, AttemptId, SaleRef, UserId};
 use redis::Value;
 use tokio::time::Instant;
 
@@ -36,21 +36,21 @@ impl Core {
         Ok(())
     }
 
-    pub(super) async fn holds(
+    pub(super) async fn allocations(
         self: &Arc<Self>,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, Fault> {
+    ) -> Result<Vec<Option<Allocation>>, Fault> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
         let now = Instant::now();
         let state = self.sales.get(sale, now);
-        let job = || ReadingHolds {
+        let job = || ReadingAllocations {
             core: Arc::clone(self),
             state: Arc::clone(&state),
         };
-        let lane = &state.holds;
+        let lane = &state.allocations;
         lane.submit(users.to_vec(), now + self.budget, &self.reads, job)
             .await
     }
@@ -104,17 +104,17 @@ impl Job for Acknowledging {
 }
 
 /// Reads what users hold in a sale.
-struct ReadingHolds {
+struct ReadingAllocations {
     core: Arc<Core>,
     state: Arc<SaleState>,
 }
 
-impl Job for ReadingHolds {
+impl Job for ReadingAllocations {
     type Item = UserId;
-    type Outcome = Option<Hold>;
+    type Outcome = Option<Allocation>;
 
-    fn lane(&self) -> &Lane<UserId, Option<Hold>> {
-        &self.state.holds
+    fn lane(&self) -> &Lane<UserId, Option<Allocation>> {
+        &self.state.allocations
     }
 
     fn room(&self) -> &Room {
@@ -129,11 +129,11 @@ impl Job for ReadingHolds {
         &self,
         users: &[UserId],
         attempt: lane::Attempt,
-    ) -> Result<Vec<Option<Hold>>, Fault> {
+    ) -> Result<Vec<Option<Allocation>>, Fault> {
         let SaleState { sale, keys, .. } = &*self.state;
         let keys_in_order = [keys.sale.as_str(), &keys.users];
         let size = 1 + users.len();
-        let mut request = Request::script(keys.slot, &scripts::HOLDS, &keys_in_order, size);
+        let mut request = Request::script(keys.slot, &scripts::ALLOCATIONS, &keys_in_order, size);
         request.command.arg(sale.id.get());
         for user in users {
             request.command.arg(user.as_str());
@@ -142,16 +142,18 @@ impl Job for ReadingHolds {
         match nodes.call(&request, attempt.away, attempt.deadline).await? {
             Value::Nil => Ok(vec![None; users.len()]),
             answer => {
-                let holds = notation::list(answer)?.into_iter();
-                holds.map(|hold| optional(&hold)).collect()
+                let allocations = notation::list(answer)?.into_iter();
+                allocations
+                    .map(|allocation| optional(&allocation))
+                    .collect()
             }
         }
     }
 }
 
-fn optional(hold: &Value) -> Result<Option<Hold>, Fault> {
-    match hold {
+fn optional(allocation: &Value) -> Result<Option<Allocation>, Fault> {
+    match allocation {
         Value::Nil => Ok(None),
-        hold => Ok(Some(notation::hold(notation::text(hold)?)?)),
+        allocation => Ok(Some(notation::allocation(notation::text(allocation)?)?)),
     }
 }

@@ -82,8 +82,8 @@ impl<'a> Opening<'a> {
             let mut request = Request::script(self.keys.slot, &scripts::LOAD, &keys, size);
             request.command.arg(LOADING_TTL_S);
             for buyer in chunk {
-                let hold = notation::bought(buyer, self.sale.epoch);
-                request.command.arg(buyer.user.as_str()).arg(hold);
+                let allocation = notation::bought(buyer, self.sale.epoch);
+                request.command.arg(buyer.user.as_str()).arg(allocation);
             }
             let deadline = self.core.work_deadline();
             let loaded = self.core.work(&request, deadline).await;

@@ -12,7 +12,7 @@ use crate::scripts;
 pub(super) enum Wanted {
     All,
     /// Those that the queue does not have.
-    Unlogged,
+    Unpublished,
 }
 
 impl Core {
@@ -35,7 +35,7 @@ impl Core {
         command.arg(before.as_millis()).arg(max.min(BATCH_MAX));
         command.arg(match wanted {
             Wanted::All => "all",
-            Wanted::Unlogged => "unlogged",
+            Wanted::Unpublished => "unpublished",
         });
         let answer = self.work(&request, self.work_deadline()).await?;
         notation::attempts(sale, answer)

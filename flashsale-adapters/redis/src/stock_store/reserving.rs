@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::domain::{
-    Attempt, AttemptId, HoldState, Reservation, ReserveOutcome, SaleRef, Timestamp,
+    AllocationState, Attempt, AttemptId, ReserveOutcome, ReserveRequest, SaleRef, Timestamp,
 };
 use redis::Value;
 use tokio::time::Instant;
@@ -21,44 +21,44 @@ impl Core {
     pub(super) async fn reserve(
         self: &Arc<Self>,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, Fault> {
-        if wishes.is_empty() {
+        if requests.is_empty() {
             return Ok(Vec::new());
         }
         let now = Instant::now();
         let state = self.sales.get(sale, now);
-        let users = wishes.iter().map(|wish| &wish.user);
+        let users = requests.iter().map(|wanted| &wanted.user);
         let moment = self.clock.as_ref().map(|clock| clock.now());
         if state.sold_out.refuses(users, now, moment) {
-            return Ok(vec![ReserveOutcome::SoldOut; wishes.len()]);
+            return Ok(vec![ReserveOutcome::SoldOut; requests.len()]);
         }
         let job = || Reserving {
             core: Arc::clone(self),
             state: Arc::clone(&state),
         };
         let lane = &state.reserve;
-        lane.submit(wishes.to_vec(), now + self.budget, &self.wishes, job)
+        lane.submit(requests.to_vec(), now + self.budget, &self.requests, job)
             .await
     }
 }
 
-/// Sends the wishes of a sale.
+/// Sends the requests of a sale.
 struct Reserving {
     core: Arc<Core>,
     state: Arc<SaleState>,
 }
 
 impl Job for Reserving {
-    type Item = Reservation;
+    type Item = ReserveRequest;
     type Outcome = ReserveOutcome;
 
-    fn lane(&self) -> &Lane<Reservation, ReserveOutcome> {
+    fn lane(&self) -> &Lane<ReserveRequest, ReserveOutcome> {
         &self.state.reserve
     }
 
     fn room(&self) -> &Room {
-        &self.core.wishes
+        &self.core.requests
     }
 
     fn patience(&self) -> Duration {
@@ -67,21 +67,21 @@ impl Job for Reserving {
 
     async fn send(
         &self,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
         attempt: lane::Attempt,
     ) -> Result<Vec<ReserveOutcome>, Fault> {
         let sold_out = &self.state.sold_out;
         let (asked_at, returns) = (Instant::now(), sold_out.returns());
-        let request = self.request(wishes);
+        let request = self.request(requests);
         let nodes = &self.core.nodes;
         let answer = nodes.call(&request, attempt.away, attempt.deadline).await?;
         let Some(answer) = Answer::read(answer)? else {
             sold_out.clear();
-            return Ok(vec![ReserveOutcome::NotLoaded; wishes.len()]);
+            return Ok(vec![ReserveOutcome::NotLoaded; requests.len()]);
         };
         let Answer::Judged(judged) = answer else {
             sold_out.clear();
-            return Ok(vec![ReserveOutcome::Recovering; wishes.len()]);
+            return Ok(vec![ReserveOutcome::Recovering; requests.len()]);
         };
         if judged.is_selling() != Some(false) {
             self.state.seen.note(judged.seq);
@@ -99,17 +99,17 @@ impl Job for Reserving {
             let (core, state) = (Arc::clone(&self.core), Arc::clone(&self.state));
             tokio::spawn(async move { core.learn_holders(&state).await });
         }
-        self.outcomes(wishes, judged, attempt.again)
+        self.outcomes(requests, judged, attempt.again)
     }
 }
 
 impl Reserving {
-    fn request(&self, wishes: &[Reservation]) -> Request {
+    fn request(&self, requests: &[ReserveRequest]) -> Request {
         let SaleState {
             sale, keys, seen, ..
         } = &*self.state;
         let keys_in_order = [keys.stock.as_str(), &keys.sale, &keys.users, &keys.outbox];
-        let size = 4 + 3 * wishes.len();
+        let size = 4 + 3 * requests.len();
         let mut request = Request::script(keys.slot, &scripts::RESERVE, &keys_in_order, size);
         let command = &mut request.command;
         command
@@ -118,21 +118,21 @@ impl Reserving {
             .arg(seen.seq())
             .arg(self.core.now());
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        for wish in wishes {
-            let attempt = wish.attempt.as_uuid();
+        for wanted in requests {
+            let attempt = wanted.attempt.as_uuid();
             command
-                .arg(wish.user.as_str())
+                .arg(wanted.user.as_str())
                 .arg(&*attempt.hyphenated().encode_lower(&mut text))
-                .arg(wish.quantity.units());
+                .arg(wanted.quantity.units());
         }
         request
     }
 
-    /// One outcome per wish. `again`: an earlier attempt may have reserved some of them, and what
+    /// One outcome per request. `again`: an earlier attempt may have reserved some of them, and what
     /// it has reserved is reserved and not held by somebody else.
     fn outcomes(
         &self,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
         judged: Judged,
         again: bool,
     ) -> Result<Vec<ReserveOutcome>, Fault> {
@@ -141,51 +141,51 @@ impl Reserving {
             seq,
             at,
             starts_at,
-            holds,
+            allocations,
             ..
         } = judged;
-        if letters.len() != wishes.len() {
+        if letters.len() != requests.len() {
             return Err(Fault::damaged(
-                "reserve has answered for another number of wishes",
+                "reserve has answered for another number of requests",
             ));
         }
         let sale = &self.state.sale;
         let reserved = letters.bytes().filter(|letter| *letter == b'R').count() as u64;
         let mut next_seq = seq + 1 - reserved.min(seq + 1);
-        let mut holds = holds.iter();
+        let mut allocations = allocations.iter();
         let mut told: HashSet<AttemptId> = HashSet::new();
-        let outcomes = letters.bytes().zip(wishes).map(|(letter, wish)| {
+        let outcomes = letters.bytes().zip(requests).map(|(letter, wanted)| {
             Ok(match letter {
                 b'R' => {
                     next_seq += 1;
                     if again {
-                        told.insert(wish.attempt);
+                        told.insert(wanted.attempt);
                     }
                     ReserveOutcome::Reserved(Attempt {
-                        id: wish.attempt,
+                        id: wanted.attempt,
                         sale: sale.id,
                         product: sale.product,
-                        user: wish.user.clone(),
-                        quantity: wish.quantity,
+                        user: wanted.user.clone(),
+                        quantity: wanted.quantity,
                         epoch: sale.epoch,
                         seq: next_seq - 1,
                         reserved_at: at,
                     })
                 }
                 b'H' => {
-                    let hold = holds
+                    let allocation = allocations
                         .next()
-                        .ok_or_else(|| Fault::damaged("a hold is missing"))?;
-                    let hold = notation::hold(notation::text(hold)?)?;
+                        .ok_or_else(|| Fault::damaged("an allocation is missing"))?;
+                    let allocation = notation::allocation(notation::text(allocation)?)?;
                     let own = again
-                        && hold.attempt == wish.attempt
-                        && matches!(hold.state, HoldState::Reserved { .. })
-                        && told.insert(wish.attempt);
+                        && allocation.attempt == wanted.attempt
+                        && matches!(allocation.state, AllocationState::Reserved { .. })
+                        && told.insert(wanted.attempt);
                     if own {
-                        let user = wish.user.clone();
-                        ReserveOutcome::Reserved(hold.to_attempt(sale.id, sale.product, user))
+                        let user = wanted.user.clone();
+                        ReserveOutcome::Reserved(allocation.to_attempt(sale.id, sale.product, user))
                     } else {
-                        ReserveOutcome::Held(hold)
+                        ReserveOutcome::AlreadyAllocated(allocation)
                     }
                 }
                 b'S' => ReserveOutcome::SoldOut,
@@ -212,7 +212,7 @@ enum Answer {
 }
 
 struct Judged {
-    /// One per wish.
+    /// One per request.
     letters: String,
     seq: u64,
     holders_version: u64,
@@ -220,7 +220,7 @@ struct Judged {
     at: Timestamp,
     starts_at: Timestamp,
     ends_at: Timestamp,
-    holds: Vec<Value>,
+    allocations: Vec<Value>,
 }
 
 impl Judged {
@@ -240,7 +240,7 @@ impl Answer {
             "OTHER_EPOCH" => return Ok(Some(Self::OtherEpoch)),
             _ => {}
         }
-        let holds = fields.split_off(fields.len().min(8));
+        let allocations = fields.split_off(fields.len().min(8));
         let [
             _,
             letters,
@@ -264,7 +264,7 @@ impl Answer {
             at: notation::moment(at)?,
             starts_at: notation::moment(starts_at)?,
             ends_at: notation::moment(ends_at)?,
-            holds,
+            allocations,
         })))
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests share: sales, users, wishes, and a proxy that loses answers.
+//! What the tests share: sales, users, requests, and a proxy that loses answers.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use flashsale_core::domain::{
     Attempt, AttemptId, Decision, Epoch, FailReason, Levels, OpenOutcome, OrderId, Phase,
-    ProductId, Quantity, Reservation, ReserveOutcome, SaleId, SaleRef, Settlement, StockSnapshot,
-    Timestamp, UserId, Window,
+    ProductId, Quantity, ReserveOutcome, ReserveRequest, SaleId, SaleRef, Settlement,
+    StockSnapshot, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{StockStore, StockStoreExt};
 use flashsale_redis::{RedisConfig, RedisStockStore};
@@ -84,8 +84,8 @@ pub(crate) fn fresh_id() -> AttemptId {
     AttemptId::from_uuid(Uuid::from_u128(NEXT.fetch_add(1, Ordering::Relaxed).into()))
 }
 
-pub(crate) fn wish(number: u64) -> Reservation {
-    Reservation {
+pub(crate) fn request(number: u64) -> ReserveRequest {
+    ReserveRequest {
         attempt: fresh_id(),
         user: user(number),
         quantity: Quantity::ONE,
@@ -93,7 +93,7 @@ pub(crate) fn wish(number: u64) -> Reservation {
 }
 
 pub(crate) async fn buy(store: &RedisStockStore, number: u64) -> ReserveOutcome {
-    store.reserve_one(&sale(), &wish(number)).await.unwrap()
+    store.reserve_one(&sale(), &request(number)).await.unwrap()
 }
 
 pub(crate) async fn reserve(store: &RedisStockStore, number: u64) -> Attempt {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Faults, Faulty};
 use crate::domain::Attempt;
 use crate::error::PortError;
-use crate::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueueMark};
+use crate::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueuePosition};
 
 #[async_trait]
 impl AttemptQueue for Faulty<dyn AttemptQueue> {
@@ -22,12 +22,12 @@ impl AttemptQueue for Faulty<dyn AttemptQueue> {
         }))
     }
 
-    async fn mark(&self) -> Result<QueueMark, PortError> {
-        self.faults.around("mark", || self.inner.mark()).await
+    async fn end(&self) -> Result<QueuePosition, PortError> {
+        self.faults.around("mark", || self.inner.end()).await
     }
 
-    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError> {
-        let call = || self.inner.left(group, mark);
+    async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError> {
+        let call = || self.inner.lag(group, until);
         self.faults.around("left", call).await
     }
 

@@ -2,8 +2,9 @@ use async_trait::async_trait;
 
 use super::Faulty;
 use crate::domain::{
-    ApplyOutcome, Attempt, Hold, Levels, OpenOutcome, ProductId, Reservation, ReserveOutcome,
-    SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    Allocation, ApplyOutcome, Attempt, Levels, OpenOutcome, ProductId, ReserveOutcome,
+    ReserveRequest, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot,
+    Timestamp, UserId,
 };
 use crate::error::PortError;
 use crate::ports::StockStore;
@@ -22,9 +23,9 @@ impl StockStore for Faulty<dyn StockStore> {
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError> {
-        let call = || self.inner.reserve(sale, wishes);
+        let call = || self.inner.reserve(sale, requests);
         self.faults.around("reserve", call).await
     }
 
@@ -42,23 +43,23 @@ impl StockStore for Faulty<dyn StockStore> {
         self.faults.around("settle", call).await
     }
 
-    async fn holds(
+    async fn allocations(
         &self,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, PortError> {
-        let call = || self.inner.holds(sale, users);
+    ) -> Result<Vec<Option<Allocation>>, PortError> {
+        let call = || self.inner.allocations(sale, users);
         self.faults.around("holds", call).await
     }
 
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let call = || self.inner.unlogged(sale, before, max);
-        self.faults.around("unlogged", call).await
+        let call = || self.inner.unpublished(sale, before, max);
+        self.faults.around("unpublished", call).await
     }
 
     async fn overdue(

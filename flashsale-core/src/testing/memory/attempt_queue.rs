@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::{check_batch, lock};
 use crate::domain::Attempt;
 use crate::error::PortError;
-use crate::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueueMark, Undecodable};
+use crate::ports::{AttemptQueue, AttemptReader, Delivery, Published, QueuePosition, Undecodable};
 
 /// An attempt queue of one partition: of a group's readers, the one that came first gets everything
 /// and the next takes over when it is dropped. Cloning shares the queue.
@@ -82,17 +82,13 @@ impl AttemptQueue for MemoryAttemptQueue {
         }))
     }
 
-    async fn mark(&self) -> Result<QueueMark, PortError> {
-        let end = i64::try_from(self.published()).expect("it is in memory");
-        Ok(QueueMark {
-            ends: vec![(0, end)],
-        })
+    async fn end(&self) -> Result<QueuePosition, PortError> {
+        Ok(QueuePosition::new(self.published()))
     }
 
-    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError> {
-        let done = i64::try_from(self.committed(group)).expect("it is in memory");
-        let left = mark.ends.iter().map(|(_, end)| end.saturating_sub(done));
-        Ok(left.filter_map(|left| u64::try_from(left).ok()).sum())
+    async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError> {
+        let end = until.get::<usize>().copied().unwrap_or_default();
+        Ok(end.saturating_sub(self.committed(group)) as u64)
     }
 
     fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {

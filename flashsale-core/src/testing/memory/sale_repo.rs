@@ -59,7 +59,7 @@ impl SaleRepo for MemorySaleRepo {
             window: new.window,
             phase: Phase::Scheduled,
             initial_stock: new.stock,
-            held: false,
+            pause_requested: false,
             added_stock: 0,
             withdrawn_stock: 0,
             epoch: Epoch::FIRST,

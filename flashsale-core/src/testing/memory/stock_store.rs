@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{check_batch, lock};
 use crate::domain::{
-    ApplyOutcome, Attempt, Decision, Hold, Ledger, Levels, OpenOutcome, OrderId, ProductId,
-    Reservation, ReserveOutcome, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement,
+    Allocation, ApplyOutcome, Attempt, Decision, Ledger, Levels, OpenOutcome, OrderId, ProductId,
+    ReserveOutcome, ReserveRequest, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement,
     StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use crate::error::PortError;
@@ -96,18 +96,18 @@ impl StockStore for MemoryStockStore {
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError> {
-        check_batch(wishes.len(), "reserve")?;
+        check_batch(requests.len(), "reserve")?;
         let now = self.clock.now();
         let reserved = self.with(sale, |ledger| {
-            let outcomes = wishes.iter().map(|wish| {
-                let outcome = ledger.reserve(sale.epoch, wish, now);
+            let outcomes = requests.iter().map(|request| {
+                let outcome = ledger.reserve(sale.epoch, request, now);
                 self.decide(ledger, outcome)
             });
             outcomes.collect()
         });
-        Ok(reserved.unwrap_or_else(|| vec![ReserveOutcome::NotLoaded; wishes.len()]))
+        Ok(reserved.unwrap_or_else(|| vec![ReserveOutcome::NotLoaded; requests.len()]))
     }
 
     async fn acknowledge(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<(), PortError> {
@@ -135,22 +135,22 @@ impl StockStore for MemoryStockStore {
         Ok(settled.unwrap_or_else(|| vec![SettleOutcome::Unchanged; settlements.len()]))
     }
 
-    async fn holds(
+    async fn allocations(
         &self,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, PortError> {
+    ) -> Result<Vec<Option<Allocation>>, PortError> {
         check_batch(users.len(), "holds")?;
-        let holds = self.with(sale, |ledger| {
+        let allocations = self.with(sale, |ledger| {
             users
                 .iter()
-                .map(|user| ledger.hold(user).cloned())
+                .map(|user| ledger.allocation(user).cloned())
                 .collect()
         });
-        Ok(holds.unwrap_or_else(|| vec![None; users.len()]))
+        Ok(allocations.unwrap_or_else(|| vec![None; users.len()]))
     }
 
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,

@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::domain::{
-    ApplyOutcome, Attempt, AttemptId, Decision, FailReason, Hold, Levels, OpenOutcome, ProductId,
-    Reservation, ReserveOutcome, SaleChange, SaleRef, SaleResult, SettleOutcome, Settlement,
-    StockEvent, StockSnapshot, Timestamp, UserId,
+    Allocation, ApplyOutcome, Attempt, AttemptId, Decision, FailReason, Levels, OpenOutcome,
+    ProductId, ReserveOutcome, ReserveRequest, SaleChange, SaleRef, SaleResult, SettleOutcome,
+    Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use crate::error::PortError;
 use crate::ports::{StockStore, StockStoreExt};
@@ -111,36 +111,41 @@ impl MutantStockStore {
     async fn reserve_one(
         &self,
         sale: &SaleRef,
-        wish: &Reservation,
+        request: &ReserveRequest,
     ) -> Result<ReserveOutcome, PortError> {
-        let refused = self.state().refused.contains(&wish.user);
+        let refused = self.state().refused.contains(&request.user);
         if self.is(StockMutation::MarksRefusedUsers) && refused {
             return Ok(ReserveOutcome::SoldOut);
         }
-        let outcome = self.inner.reserve_one(sale, wish).await?;
+        let outcome = self.inner.reserve_one(sale, request).await?;
         match outcome {
             ReserveOutcome::SoldOut => {
-                self.state().refused.insert(wish.user.clone());
+                self.state().refused.insert(request.user.clone());
             }
-            ReserveOutcome::Held(_) if self.is(StockMutation::ForgetsOnePerUser) => {
+            ReserveOutcome::AlreadyAllocated(_) if self.is(StockMutation::ForgetsOnePerUser) => {
                 let alias = {
                     let mut state = self.state();
                     state.aliases += 1;
                     format!("alias-{}", state.aliases)
                 };
-                let second = Reservation {
+                let second = ReserveRequest {
                     user: UserId::new(alias).expect("visible ASCII"),
-                    ..wish.clone()
+                    ..request.clone()
                 };
                 let second = self.inner.reserve_one(sale, &second).await?;
                 if let ReserveOutcome::Reserved(attempt) = second {
-                    let user = wish.user.clone();
+                    let user = request.user.clone();
                     return Ok(ReserveOutcome::Reserved(Attempt { user, ..attempt }));
                 }
             }
-            ReserveOutcome::Held(hold) if self.is(StockMutation::TellsTheRetrysId) => {
-                let attempt = wish.attempt;
-                return Ok(ReserveOutcome::Held(Hold { attempt, ..hold }));
+            ReserveOutcome::AlreadyAllocated(allocation)
+                if self.is(StockMutation::TellsTheRetrysId) =>
+            {
+                let attempt = request.attempt;
+                return Ok(ReserveOutcome::AlreadyAllocated(Allocation {
+                    attempt,
+                    ..allocation
+                }));
             }
             _ => {}
         }
@@ -226,15 +231,15 @@ impl StockStore for MutantStockStore {
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError> {
-        if wishes.len() > crate::ports::BATCH_MAX {
-            return self.inner.reserve(sale, wishes).await;
+        if requests.len() > crate::ports::BATCH_MAX {
+            return self.inner.reserve(sale, requests).await;
         }
         let sale = self.sale(sale).await?;
         let mut outcomes = Vec::new();
-        for wish in wishes {
-            outcomes.push(self.reserve_one(&sale, wish).await?);
+        for request in requests {
+            outcomes.push(self.reserve_one(&sale, request).await?);
         }
         Ok(outcomes)
     }
@@ -258,21 +263,21 @@ impl StockStore for MutantStockStore {
         Ok(outcomes)
     }
 
-    async fn holds(
+    async fn allocations(
         &self,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, PortError> {
-        self.inner.holds(sale, users).await
+    ) -> Result<Vec<Option<Allocation>>, PortError> {
+        self.inner.allocations(sale, users).await
     }
 
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        Ok(self.in_order(self.inner.unlogged(sale, before, max).await?))
+        Ok(self.in_order(self.inner.unpublished(sale, before, max).await?))
     }
 
     async fn overdue(

@@ -436,10 +436,10 @@ async fn a_sale_is_held_before_it_is_opened(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
     let sale = create_sale(&*repo, 7).await?;
     repo.change(sale.id, SaleChange::Pause, None).await?;
-    let held = found(&repo, sale.id).await?;
+    let pause_requested = found(&repo, sale.id).await?;
     ensure_eq!(
         "phase and hold",
-        (held.phase, held.held),
+        (pause_requested.phase, pause_requested.pause_requested),
         (Phase::Scheduled, true)
     );
     repo.opened(&sale.key()).await?;
@@ -452,7 +452,7 @@ async fn a_sale_is_held_before_it_is_opened(rigs: Rigs<'_>) -> Checked {
     let resumed = found(&repo, sale.id).await?;
     ensure_eq!(
         "phase and hold",
-        (resumed.phase, resumed.held),
+        (resumed.phase, resumed.pause_requested),
         (Phase::Open, false)
     );
     Ok(Ran::Yes)

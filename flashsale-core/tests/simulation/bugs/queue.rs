@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{Attempt, Decision, FailReason, Settlement};
 use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, Delivery, Published, QueueMark, StockStore,
+    AttemptQueue, AttemptReader, Delivery, Published, QueuePosition, StockStore,
 };
 
 use super::Bug;
@@ -84,15 +84,15 @@ impl AttemptQueue for BuggyQueue {
         published
     }
 
-    async fn mark(&self) -> Result<QueueMark, PortError> {
-        self.inner.mark().await
+    async fn end(&self) -> Result<QueuePosition, PortError> {
+        self.inner.end().await
     }
 
-    async fn left(&self, group: &str, mark: &QueueMark) -> Result<u64, PortError> {
+    async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError> {
         if self.bug == Bug::RebuildsWithoutDraining {
             return Ok(0);
         }
-        self.inner.left(group, mark).await
+        self.inner.lag(group, until).await
     }
 
     fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {

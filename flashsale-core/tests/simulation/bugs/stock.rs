@@ -3,9 +3,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, Decision, FailReason, Hold, HoldState, Levels, OpenOutcome, ProductId,
-    Reservation, ReserveOutcome, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement,
-    StockEvent, StockSnapshot, Timestamp, UserId,
+    Allocation, AllocationState, ApplyOutcome, Attempt, Decision, FailReason, Levels, OpenOutcome,
+    ProductId, ReserveOutcome, ReserveRequest, SaleId, SaleRef, SaleResult, SettleOutcome,
+    Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use flashsale_core::ports::{Clock, StockStore};
 use flashsale_core::testing::MemoryStockStore;
@@ -47,11 +47,11 @@ impl BuggyStockStore {
         sale
     }
 
-    fn outcome(&self, wish: &Reservation, outcome: ReserveOutcome) -> ReserveOutcome {
-        let barred = self.world.books().barred.contains(&wish.user);
+    fn outcome(&self, request: &ReserveRequest, outcome: ReserveOutcome) -> ReserveOutcome {
+        let barred = self.world.books().barred.contains(&request.user);
         match outcome {
-            ReserveOutcome::Held(Hold {
-                state: HoldState::Reserved { .. },
+            ReserveOutcome::AlreadyAllocated(Allocation {
+                state: AllocationState::Reserved { .. },
                 ..
             }) if self.bug == Bug::RefusesRetries => ReserveOutcome::SoldOut,
             _ if barred => ReserveOutcome::SoldOut,
@@ -73,12 +73,12 @@ impl StockStore for BuggyStockStore {
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError> {
-        let outcomes = self.inner.reserve(&self.sale(sale), wishes).await?;
-        let outcomes = wishes.iter().zip(outcomes);
+        let outcomes = self.inner.reserve(&self.sale(sale), requests).await?;
+        let outcomes = requests.iter().zip(outcomes);
         Ok(outcomes
-            .map(|(wish, outcome)| self.outcome(wish, outcome))
+            .map(|(request, outcome)| self.outcome(request, outcome))
             .collect())
     }
 
@@ -107,15 +107,15 @@ impl StockStore for BuggyStockStore {
         Ok(settled)
     }
 
-    async fn holds(
+    async fn allocations(
         &self,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, PortError> {
-        self.inner.holds(&self.sale(sale), users).await
+    ) -> Result<Vec<Option<Allocation>>, PortError> {
+        self.inner.allocations(&self.sale(sale), users).await
     }
 
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,
@@ -124,7 +124,7 @@ impl StockStore for BuggyStockStore {
         if self.bug == Bug::HasNoOutbox {
             return Ok(Vec::new());
         }
-        self.inner.unlogged(&self.sale(sale), before, max).await
+        self.inner.unpublished(&self.sale(sale), before, max).await
     }
 
     async fn overdue(
@@ -225,9 +225,9 @@ impl StockStore for ReopeningStockStore {
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError> {
-        self.inner.reserve(sale, wishes).await
+        self.inner.reserve(sale, requests).await
     }
 
     async fn acknowledge(&self, sale: &SaleRef, attempts: &[Attempt]) -> Result<(), PortError> {
@@ -242,21 +242,21 @@ impl StockStore for ReopeningStockStore {
         self.inner.settle(sale, settlements).await
     }
 
-    async fn holds(
+    async fn allocations(
         &self,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, PortError> {
-        self.inner.holds(sale, users).await
+    ) -> Result<Vec<Option<Allocation>>, PortError> {
+        self.inner.allocations(sale, users).await
     }
 
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        self.inner.unlogged(sale, before, max).await
+        self.inner.unpublished(sale, before, max).await
     }
 
     async fn overdue(

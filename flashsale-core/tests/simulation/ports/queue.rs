@@ -4,7 +4,7 @@ use std::task::{Poll, Waker};
 use async_trait::async_trait;
 use flashsale_core::domain::Attempt;
 use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, Delivery, Published, QueueMark, Undecodable,
+    AttemptQueue, AttemptReader, Delivery, Published, QueuePosition, Undecodable,
 };
 use flashsale_core::{ErrorKind, PortError};
 
@@ -61,23 +61,19 @@ impl SimQueue {
         partitions.all(|partition| partition.committed == partition.items.len())
     }
 
-    fn mark(&self) -> QueueMark {
-        let log = self.log();
-        let ends = log.partitions.iter().enumerate();
-        let end =
-            |(part, partition): (usize, &Partition)| (part as i32, partition.items.len() as i64);
-        QueueMark {
-            ends: ends.map(end).collect(),
-        }
+    /// How many items each partition has.
+    fn end(&self) -> QueuePosition {
+        let partitions = &self.log().partitions;
+        let ends: Vec<usize> = partitions.iter().map(|one| one.items.len()).collect();
+        QueuePosition::new(ends)
     }
 
-    fn left(&self, mark: &QueueMark) -> u64 {
+    fn lag(&self, until: &QueuePosition) -> u64 {
+        let ends = until.get::<Vec<usize>>().map_or(&[][..], Vec::as_slice);
         let log = self.log();
-        let ends = mark.ends.iter();
-        ends.map(|&(part, end)| {
-            (end as u64).saturating_sub(log.partitions[part as usize].committed as u64)
-        })
-        .sum()
+        let lags = log.partitions.iter().zip(ends);
+        lags.map(|(partition, end)| end.saturating_sub(partition.committed) as u64)
+            .sum()
     }
 
     /// The readers of a process have not been heard of for too long.
@@ -185,16 +181,16 @@ impl AttemptQueue for SimAttemptQueue {
         self.line.call("publish", about, run).await
     }
 
-    async fn mark(&self) -> Result<QueueMark, PortError> {
+    async fn end(&self) -> Result<QueuePosition, PortError> {
         let world = Arc::clone(&self.line.world);
-        let run = move || Ok(world.queue.mark());
-        self.line.call("mark", About::default(), run).await
+        let run = move || Ok(world.queue.end());
+        self.line.call("end", About::default(), run).await
     }
 
-    async fn left(&self, _group: &str, mark: &QueueMark) -> Result<u64, PortError> {
-        let (world, mark) = (Arc::clone(&self.line.world), mark.clone());
-        let run = move || Ok(world.queue.left(&mark));
-        self.line.call("left", About::default(), run).await
+    async fn lag(&self, _group: &str, until: &QueuePosition) -> Result<u64, PortError> {
+        let (world, until) = (Arc::clone(&self.line.world), until.clone());
+        let run = move || Ok(world.queue.lag(&until));
+        self.line.call("lag", About::default(), run).await
     }
 
     fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
-    ApplyOutcome, Attempt, Hold, Levels, OpenOutcome, ProductId, Reservation, ReserveOutcome,
-    SaleId, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp,
-    UserId,
+    Allocation, ApplyOutcome, Attempt, Levels, OpenOutcome, ProductId, ReserveOutcome,
+    ReserveRequest, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
+    StockSnapshot, Timestamp, UserId,
 };
 use flashsale_core::ports::StockStore;
 
@@ -101,16 +101,20 @@ impl StockStore for SimStockStore {
     async fn reserve(
         &self,
         sale: &SaleRef,
-        wishes: &[Reservation],
+        requests: &[ReserveRequest],
     ) -> Result<Vec<ReserveOutcome>, PortError> {
-        let first = wishes.first().map(|wish| number(wish.attempt));
-        let about = about(sale, first, wishes.len());
-        let arguments = wishes.to_vec();
+        let first = requests.first().map(|request| number(request.attempt));
+        let about = about(sale, first, requests.len());
+        let arguments = requests.to_vec();
         let before = self.seen().get(&sale.id).copied();
         let outcomes = self
-            .call("reserve", about, sale, arguments, |store, sale, wishes| {
-                at_once(store.reserve(sale, wishes))
-            })
+            .call(
+                "reserve",
+                about,
+                sale,
+                arguments,
+                |store, sale, requests| at_once(store.reserve(sale, requests)),
+            )
             .await?;
         let forgives = self.line.world.bug.is_some_and(Bug::forgives);
         for outcome in outcomes.iter().filter(|_| !forgives) {
@@ -157,20 +161,20 @@ impl StockStore for SimStockStore {
         .await
     }
 
-    async fn holds(
+    async fn allocations(
         &self,
         sale: &SaleRef,
         users: &[UserId],
-    ) -> Result<Vec<Option<Hold>>, PortError> {
+    ) -> Result<Vec<Option<Allocation>>, PortError> {
         let about = about(sale, None, users.len());
         let arguments = users.to_vec();
         self.call("holds", about, sale, arguments, |store, sale, users| {
-            at_once(store.holds(sale, users))
+            at_once(store.allocations(sale, users))
         })
         .await
     }
 
-    async fn unlogged(
+    async fn unpublished(
         &self,
         sale: &SaleRef,
         before: Timestamp,
@@ -178,11 +182,11 @@ impl StockStore for SimStockStore {
     ) -> Result<Vec<Attempt>, PortError> {
         let arguments = (before, max);
         self.call(
-            "unlogged",
+            "unpublished",
             about(sale, None, 1),
             sale,
             arguments,
-            |store, sale, (before, max)| at_once(store.unlogged(sale, *before, *max)),
+            |store, sale, (before, max)| at_once(store.unpublished(sale, *before, *max)),
         )
         .await
     }

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    ApplyOutcome, Attempt, Decision, Epoch, Hold, HoldState, Levels, OpenOutcome, OrderId, Phase,
-    Quantity, Reservation, ReserveOutcome, SaleChange, SaleRef, SettleOutcome, Settlement,
-    StockEvent, StockSnapshot,
+    Allocation, AllocationState, ApplyOutcome, Attempt, Decision, Epoch, Levels, OpenOutcome,
+    OrderId, Phase, Quantity, ReserveOutcome, ReserveRequest, SaleChange, SaleRef, SettleOutcome,
+    Settlement, StockEvent, StockSnapshot,
 };
 use crate::ports::{ChangeOutcome, StockStore, StockStoreExt};
 use crate::testing::report::{ensure, ensure_eq};
@@ -128,7 +128,7 @@ impl<'a> Bench<'a> {
 
     /// Tries to buy one unit for the user with this number.
     pub(super) async fn buy(&self, number: u64) -> Result<ReserveOutcome, Violation> {
-        Ok(self.store.reserve_one(&self.sale, &wish(number)).await?)
+        Ok(self.store.reserve_one(&self.sale, &request(number)).await?)
     }
 
     /// Reserves one unit for the user with this number.
@@ -162,8 +162,8 @@ impl<'a> Bench<'a> {
     }
 
     /// What the user with this number holds.
-    pub(super) async fn hold(&self, number: u64) -> Result<Option<Hold>, Violation> {
-        Ok(self.store.hold(&self.sale, &user(number)).await?)
+    pub(super) async fn allocation(&self, number: u64) -> Result<Option<Allocation>, Violation> {
+        Ok(self.store.allocation(&self.sale, &user(number)).await?)
     }
 
     pub(super) async fn levels(&self) -> Result<Levels, Violation> {
@@ -194,9 +194,9 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// A fresh wish of the user with this number for one unit.
-pub(super) fn wish(number: u64) -> Reservation {
-    Reservation {
+/// A fresh request of the user with this number for one unit.
+pub(super) fn request(number: u64) -> ReserveRequest {
+    ReserveRequest {
         attempt: samples::fresh_attempt_id(),
         user: user(number),
         quantity: Quantity::ONE,
@@ -219,21 +219,21 @@ pub(super) fn order(number: i64) -> OrderId {
     OrderId::new(number).expect("positive")
 }
 
-/// Checks a hold against the attempt that made it.
-pub(super) fn ensure_hold(
-    hold: Option<&Hold>,
+/// Checks an allocation against the attempt that made it.
+pub(super) fn ensure_allocation(
+    allocation: Option<&Allocation>,
     attempt: &Attempt,
-    state: HoldState,
+    state: AllocationState,
 ) -> Result<(), Violation> {
-    let Some(hold) = hold else {
+    let Some(allocation) = allocation else {
         return Err(Violation::new(format!("{} must hold units", attempt.user)));
     };
     ensure!(
-        hold.state == state,
-        "the hold must be {state:?}, is {:?}",
-        hold.state
+        allocation.state == state,
+        "the allocation must be {state:?}, is {:?}",
+        allocation.state
     );
-    let made = hold.to_attempt(attempt.sale, attempt.product, attempt.user.clone());
-    ensure_eq!("the attempt behind the hold", made, *attempt);
+    let made = allocation.to_attempt(attempt.sale, attempt.product, attempt.user.clone());
+    ensure_eq!("the attempt behind the allocation", made, *attempt);
     Ok(())
 }

@@ -33,8 +33,8 @@ pub(super) async fn a_holder_is_told_so_while_the_sale_is_paused(rigs: Rigs<'_>)
     let bench = Bench::open(rigs, 3).await?;
     let attempt = bench.win(1).await?;
     bench.change(2, SaleChange::Pause).await?;
-    ensure_matches!("the holder", bench.buy(1).await?, ReserveOutcome::Held(hold)
-        if hold.attempt == attempt.id);
+    ensure_matches!("the holder", bench.buy(1).await?, ReserveOutcome::AlreadyAllocated(allocation)
+        if allocation.attempt == attempt.id);
     Ok(Ran::Yes)
 }
 
@@ -99,8 +99,8 @@ pub(super) async fn a_closed_sale_has_ended(rigs: Rigs<'_>) -> Checked {
     let closed = bench.change(2, SaleChange::Close).await?;
     ensure_eq!("the close", closed, ApplyOutcome::Applied);
     ensure_eq!("a new user", bench.buy(2).await?, ReserveOutcome::Ended);
-    ensure_matches!("the holder", bench.buy(1).await?, ReserveOutcome::Held(hold)
-        if hold.attempt == attempt.id);
+    ensure_matches!("the holder", bench.buy(1).await?, ReserveOutcome::AlreadyAllocated(allocation)
+        if allocation.attempt == attempt.id);
     ensure_eq!("the phase", bench.levels().await?.phase, Phase::Closed);
     bench
         .ensure_taken("what was reserved is honoured", 1)

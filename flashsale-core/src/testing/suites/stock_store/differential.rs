@@ -1,8 +1,8 @@
 use super::bench::{Bench, order, settlement};
 use crate::domain::{
-    ApplyOutcome, Attempt, Buyer, Decision, Epoch, FailReason, Hold, HoldState, Kept, Ledger,
-    OpenOutcome, Reservation, ReserveOutcome, SaleChange, SaleRef, Settlement, StockEvent,
-    StockSnapshot, Timestamp,
+    Allocation, AllocationState, ApplyOutcome, Attempt, Buyer, Decision, Epoch, FailReason, Kept,
+    Ledger, OpenOutcome, ReserveOutcome, ReserveRequest, SaleChange, SaleRef, Settlement,
+    StockEvent, StockSnapshot, Timestamp,
 };
 use crate::testing::report::{Checked, Ran, ensure_eq};
 use crate::testing::samples::{START, WINDOW, fresh_attempt_id, units, user};
@@ -102,24 +102,24 @@ impl<'a> Run<'a> {
     async fn reserve(&mut self) -> Result<(), Violation> {
         self.move_clock();
         let sale = self.sale();
-        let wishes: Vec<_> = (0..=self.random.below(5))
-            .map(|_| Reservation {
+        let requests: Vec<_> = (0..=self.random.below(5))
+            .map(|_| ReserveRequest {
                 attempt: fresh_attempt_id(),
                 user: user(self.random.below(USERS)),
                 quantity: units(1 + self.random.below(3) as u32 / 2),
             })
             .collect();
-        let answers = self.bench.store.reserve(&sale, &wishes).await?;
-        let expected: Vec<_> = wishes
+        let answers = self.bench.store.reserve(&sale, &requests).await?;
+        let expected: Vec<_> = requests
             .iter()
-            .map(|wish| self.ledger.reserve(sale.epoch, wish, self.now))
+            .map(|request| self.ledger.reserve(sale.epoch, request, self.now))
             .collect();
         self.attempts
             .extend(expected.iter().filter_map(|outcome| match outcome {
                 ReserveOutcome::Reserved(attempt) => Some(attempt.clone()),
                 _ => None,
             }));
-        ensure_eq!(format!("{wishes:?} at {}", self.now), answers, expected);
+        ensure_eq!(format!("{requests:?} at {}", self.now), answers, expected);
         Ok(())
     }
 
@@ -230,11 +230,11 @@ impl<'a> Run<'a> {
         }
         let buyers: Vec<_> = (0..USERS)
             .filter_map(|number| {
-                let hold = self.ledger.hold(&user(number))?;
-                let HoldState::Sold(order) = hold.state else {
+                let allocation = self.ledger.allocation(&user(number))?;
+                let AllocationState::Sold(order) = allocation.state else {
                     return None;
                 };
-                Some(buyer(number, hold, order))
+                Some(buyer(number, allocation, order))
             })
             .take(2)
             .collect();
@@ -260,15 +260,18 @@ impl<'a> Run<'a> {
     async fn look(&mut self) -> Result<(), Violation> {
         let users: Vec<_> = (0..USERS).map(user).collect();
         let sale = self.sale();
-        let holds = self.bench.store.holds(&sale, &users).await?;
-        let expected: Vec<_> = users.iter().map(|u| self.ledger.hold(u).cloned()).collect();
-        ensure_eq!("the holds", holds, expected);
+        let allocations = self.bench.store.allocations(&sale, &users).await?;
+        let expected: Vec<_> = users
+            .iter()
+            .map(|u| self.ledger.allocation(u).cloned())
+            .collect();
+        ensure_eq!("the allocations", allocations, expected);
         let before = self.now.plus_ms(-(self.random.below(200) as i64));
         let max = 1 + self.random.below(6) as usize;
-        let unlogged = self.bench.store.unlogged(&sale, before, max).await?;
+        let unpublished = self.bench.store.unpublished(&sale, before, max).await?;
         ensure_eq!(
-            "unlogged",
-            unlogged,
+            "unpublished",
+            unpublished,
             self.ledger.undecided(before, true, max)
         );
         let overdue = self.bench.store.overdue(&sale, before, max).await?;
@@ -281,12 +284,12 @@ impl<'a> Run<'a> {
     }
 }
 
-fn buyer(number: u64, hold: &Hold, order: crate::domain::OrderId) -> Buyer {
+fn buyer(number: u64, allocation: &Allocation, order: crate::domain::OrderId) -> Buyer {
     Buyer {
         user: user(number),
-        attempt: hold.attempt,
-        quantity: hold.quantity,
+        attempt: allocation.attempt,
+        quantity: allocation.quantity,
         order,
-        reserved_at: hold.reserved_at,
+        reserved_at: allocation.reserved_at,
     }
 }

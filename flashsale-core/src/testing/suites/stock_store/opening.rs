@@ -1,6 +1,6 @@
 use super::bench::{Bench, order};
 use crate::domain::{
-    Attempt, Buyer, Epoch, HoldState, OpenOutcome, Phase, ReserveOutcome, StockSnapshot,
+    AllocationState, Attempt, Buyer, Epoch, OpenOutcome, Phase, ReserveOutcome, StockSnapshot,
 };
 use crate::ports::StockStoreExt;
 use crate::testing::report::{Checked, Ran, ensure, ensure_eq, ensure_matches};
@@ -13,7 +13,7 @@ pub(super) async fn a_sale_that_was_never_opened_is_not_loaded(rigs: Rigs<'_>) -
     let bench = Bench::unopened(rigs, 3).await?;
     ensure_eq!("an attempt", bench.buy(1).await?, ReserveOutcome::NotLoaded);
     ensure_eq!("levels", bench.store.levels(&bench.sale).await?, None);
-    ensure_eq!("a hold", bench.hold(1).await?, None);
+    ensure_eq!("an allocation", bench.allocation(1).await?, None);
     ensure_eq!("a fence", bench.store.fence(&bench.sale).await?, None);
     Ok(Ran::Yes)
 }
@@ -45,8 +45,8 @@ pub(super) async fn repeating_an_open_changes_nothing(rigs: Rigs<'_>) -> Checked
     ensure_eq!("opening again", again, OpenOutcome::AlreadyOpen);
     ensure_eq!("the levels", bench.levels().await?, before);
     ensure!(
-        bench.hold(1).await?.is_some(),
-        "the hold must still be there"
+        bench.allocation(1).await?.is_some(),
+        "the allocation must still be there"
     );
     Ok(Ran::Yes)
 }
@@ -77,8 +77,8 @@ pub(super) async fn a_newer_epoch_replaces_everything(rigs: Rigs<'_>) -> Checked
     let opened = bench.store.open(&newer, &snapshot).await?;
     ensure_eq!("opening", opened, OpenOutcome::Opened);
     ensure_eq!(
-        "the hold of an undecided attempt",
-        bench.hold(1).await?,
+        "the allocation of an undecided attempt",
+        bench.allocation(1).await?,
         None
     );
     let levels = bench.levels().await?;
@@ -110,15 +110,15 @@ pub(super) async fn buyers_of_the_snapshot_count_as_sold(rigs: Rigs<'_>) -> Chec
     bench.store.open(&bench.sale, &snapshot).await?;
     bench.ensure_units("after opening", (3, 0, 2)).await?;
     ensure_eq!("undecided attempts", bench.levels().await?.undecided, 0);
-    let hold = bench.hold(1).await?;
-    ensure_matches!("the buyer's hold", hold, Some(hold) if hold.attempt == buyer.attempt
-        && hold.quantity == buyer.quantity
-        && hold.reserved_at == buyer.reserved_at
-        && hold.state == HoldState::Sold(buyer.order));
+    let allocation = bench.allocation(1).await?;
+    ensure_matches!("the buyer's hold", allocation, Some(allocation) if allocation.attempt == buyer.attempt
+        && allocation.quantity == buyer.quantity
+        && allocation.reserved_at == buyer.reserved_at
+        && allocation.state == AllocationState::Sold(buyer.order));
     ensure_matches!(
         "the buyer's next attempt",
         bench.buy(1).await?,
-        ReserveOutcome::Held(_)
+        ReserveOutcome::AlreadyAllocated(_)
     );
     Ok(Ran::Yes)
 }
@@ -139,7 +139,7 @@ pub(super) async fn a_fence_stops_all_selling_under_older_epochs(rigs: Rigs<'_>)
     ensure_eq!("an old caller", outcome, ReserveOutcome::Recovering);
     let outcome = bench
         .store
-        .reserve_one(&newer, &super::bench::wish(2))
+        .reserve_one(&newer, &super::bench::request(2))
         .await?;
     ensure_eq!("a new caller", outcome, ReserveOutcome::Recovering);
     let again = bench.store.fence(&newer).await?;
@@ -161,7 +161,7 @@ pub(super) async fn a_fenced_sale_sells_again_once_it_is_opened(rigs: Rigs<'_>) 
     ensure_eq!("opening the new epoch", opened, OpenOutcome::Opened);
     let outcome = bench
         .store
-        .reserve_one(&newer, &super::bench::wish(1))
+        .reserve_one(&newer, &super::bench::request(1))
         .await?;
     ensure_matches!(
         "an attempt",
@@ -194,7 +194,7 @@ pub(super) async fn a_caller_of_another_epoch_is_told_to_ask_again(rigs: Rigs<'_
         let caller = bench.at_epoch(epoch);
         let outcome = bench
             .store
-            .reserve_one(&caller, &super::bench::wish(1))
+            .reserve_one(&caller, &super::bench::request(1))
             .await?;
         let what = format!("a caller of epoch {epoch}");
         ensure_eq!(what, outcome, ReserveOutcome::Recovering);

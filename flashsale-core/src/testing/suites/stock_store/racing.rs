@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::bench::{Bench, order, settlement, wish};
-use crate::domain::{Attempt, Decision, Reservation, ReserveOutcome, SettleOutcome};
+use super::bench::{Bench, order, request, settlement};
+use crate::domain::{Attempt, Decision, ReserveOutcome, ReserveRequest, SettleOutcome};
 use crate::ports::StockStoreExt;
 use crate::testing::report::{Checked, Ran, ensure_eq};
 use crate::testing::suites::race;
@@ -14,7 +14,7 @@ type Rigs<'a> = &'a dyn Fixture<StockStoreRig>;
 async fn reserve_all(
     rigs: Rigs<'_>,
     bench: &Bench<'_>,
-    batches: impl Iterator<Item = Vec<Reservation>>,
+    batches: impl Iterator<Item = Vec<ReserveRequest>>,
 ) -> Result<Vec<ReserveOutcome>, Violation> {
     let calls = batches.map(|batch| {
         let (store, sale) = (Arc::clone(&bench.store), bench.sale);
@@ -34,7 +34,7 @@ fn won(outcomes: &[ReserveOutcome]) -> Vec<&Attempt> {
 pub(super) async fn racing_users_never_oversell(rigs: Rigs<'_>) -> Checked {
     const STOCK: u64 = 40;
     let bench = Bench::open(rigs, STOCK).await?;
-    let batches = (0..60).map(|batch| (0..5).map(|i| wish(batch * 5 + i)).collect());
+    let batches = (0..60).map(|batch| (0..5).map(|i| request(batch * 5 + i)).collect());
     let outcomes = reserve_all(rigs, &bench, batches).await?;
     ensure_eq!("the number of answers", outcomes.len(), 300);
     let attempts = won(&outcomes);
@@ -50,7 +50,7 @@ pub(super) async fn racing_users_never_oversell(rigs: Rigs<'_>) -> Checked {
 
 pub(super) async fn a_racing_user_gets_one_attempt(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs, 100).await?;
-    let batches = (0..50).map(|_| vec![wish(7), wish(7)]);
+    let batches = (0..50).map(|_| vec![request(7), request(7)]);
     let outcomes = reserve_all(rigs, &bench, batches).await?;
     ensure_eq!("the number of answers", outcomes.len(), 100);
     ensure_eq!("the number of reservations", won(&outcomes).len(), 1);
@@ -60,11 +60,14 @@ pub(super) async fn a_racing_user_gets_one_attempt(rigs: Rigs<'_>) -> Checked {
             ReserveOutcome::Reserved(attempt) | ReserveOutcome::Sold(attempt, _) => {
                 Some(attempt.id)
             }
-            ReserveOutcome::Held(hold) => Some(hold.attempt),
+            ReserveOutcome::AlreadyAllocated(allocation) => Some(allocation.attempt),
             _ => None,
         })
         .collect();
-    let held = bench.hold(7).await?.map(|hold| hold.attempt);
+    let held = bench
+        .allocation(7)
+        .await?
+        .map(|allocation| allocation.attempt);
     ensure_eq!("the attempts told", attempts, HashSet::from([held]));
     bench.ensure_taken("after the race", 1).await?;
     Ok(Ran::Yes)

@@ -1,5 +1,5 @@
-use super::bench::{Bench, ensure_hold, order};
-use crate::domain::{Attempt, Decision, FailReason, HoldState};
+use super::bench::{Bench, ensure_allocation, order};
+use crate::domain::{AllocationState, Attempt, Decision, FailReason};
 use crate::testing::report::{Checked, Ran, ensure_eq};
 use crate::testing::samples::{self, START, fresh_attempt_id, user};
 use crate::testing::{Fixture, StockStoreRig, Violation};
@@ -17,27 +17,27 @@ async fn spaced(rigs: Rigs<'_>, count: u64) -> Result<(Bench<'_>, Vec<Attempt>),
     Ok((bench, attempts))
 }
 
-pub(super) async fn an_attempt_is_unlogged_until_it_is_acknowledged(rigs: Rigs<'_>) -> Checked {
+pub(super) async fn an_attempt_is_unpublished_until_it_is_acknowledged(rigs: Rigs<'_>) -> Checked {
     let (bench, attempts) = spaced(rigs, 3).await?;
-    ensure_eq!("unlogged before", bench.levels().await?.unlogged, 3);
+    ensure_eq!("unpublished before", bench.levels().await?.unpublished, 3);
     bench
         .store
         .acknowledge(&bench.sale, &attempts[1..2])
         .await?;
     let left = vec![attempts[0].clone(), attempts[2].clone()];
-    let unlogged = bench
+    let unpublished = bench
         .store
-        .unlogged(&bench.sale, START.plus_ms(100), 10)
+        .unpublished(&bench.sale, START.plus_ms(100), 10)
         .await?;
-    ensure_eq!("the unlogged attempts", unlogged, left);
+    ensure_eq!("the unpublished attempts", unpublished, left);
     let levels = bench.levels().await?;
     ensure_eq!(
-        "unlogged and undecided",
-        (levels.unlogged, levels.undecided),
+        "unpublished and undecided",
+        (levels.unpublished, levels.undecided),
         (2, 3)
     );
-    let logged = HoldState::Reserved { logged: true };
-    ensure_hold(bench.hold(2).await?.as_ref(), &attempts[1], logged)?;
+    let logged = AllocationState::Reserved { logged: true };
+    ensure_allocation(bench.allocation(2).await?.as_ref(), &attempts[1], logged)?;
     bench.ensure_units("after it", (0, 3, 0)).await?;
     Ok(Ran::Yes)
 }
@@ -49,7 +49,7 @@ pub(super) async fn repeating_an_acknowledgement_changes_nothing(rigs: Rigs<'_>)
     let before = bench.levels().await?;
     bench.store.acknowledge(&bench.sale, &twice).await?;
     ensure_eq!("the levels", bench.levels().await?, before);
-    ensure_eq!("unlogged", before.unlogged, 1);
+    ensure_eq!("unpublished", before.unpublished, 1);
     Ok(Ran::Yes)
 }
 
@@ -72,15 +72,19 @@ pub(super) async fn unknown_and_decided_attempts_are_passed_over(rigs: Rigs<'_>)
         attempts[3].clone(),
     ];
     bench.store.acknowledge(&bench.sale, &batch).await?;
-    let unlogged = bench
+    let unpublished = bench
         .store
-        .unlogged(&bench.sale, START.plus_ms(100), 10)
+        .unpublished(&bench.sale, START.plus_ms(100), 10)
         .await?;
-    ensure_eq!("the unlogged attempts", unlogged, attempts[2..3].to_vec());
-    let sold = HoldState::Sold(order(1));
-    ensure_hold(bench.hold(1).await?.as_ref(), &attempts[0], sold)?;
-    ensure_eq!("the released hold", bench.hold(2).await?, None);
-    ensure_eq!("the unknown hold", bench.hold(99).await?, None);
+    ensure_eq!(
+        "the unpublished attempts",
+        unpublished,
+        attempts[2..3].to_vec()
+    );
+    let sold = AllocationState::Sold(order(1));
+    ensure_allocation(bench.allocation(1).await?.as_ref(), &attempts[0], sold)?;
+    ensure_eq!("the released hold", bench.allocation(2).await?, None);
+    ensure_eq!("the unknown hold", bench.allocation(99).await?, None);
     let elsewhere = samples::fresh_sale();
     bench.store.acknowledge(&elsewhere, &[]).await?;
     let stranger = samples::attempt(&elsewhere, user(1), 1);
@@ -88,15 +92,15 @@ pub(super) async fn unknown_and_decided_attempts_are_passed_over(rigs: Rigs<'_>)
     Ok(Ran::Yes)
 }
 
-pub(super) async fn unlogged_attempts_come_oldest_first_and_up_to_before(
+pub(super) async fn unpublished_attempts_come_oldest_first_and_up_to_before(
     rigs: Rigs<'_>,
 ) -> Checked {
     let (bench, attempts) = spaced(rigs, 4).await?;
     for (before_ms, count) in [(0, 0), (9, 0), (10, 1), (29, 2), (30, 3), (1_000, 4)] {
         let before = START.plus_ms(before_ms);
-        let unlogged = bench.store.unlogged(&bench.sale, before, 10).await?;
-        let what = format!("unlogged up to {before_ms} ms");
-        ensure_eq!(what, unlogged, attempts[..count].to_vec());
+        let unpublished = bench.store.unpublished(&bench.sale, before, 10).await?;
+        let what = format!("unpublished up to {before_ms} ms");
+        ensure_eq!(what, unpublished, attempts[..count].to_vec());
     }
     let oldest = bench.levels().await?.oldest_reserved_at;
     ensure_eq!("the oldest attempt", oldest, Some(START.plus_ms(10)));
@@ -126,8 +130,8 @@ pub(super) async fn at_most_max_attempts_come(rigs: Rigs<'_>) -> Checked {
     let late = START.plus_ms(1_000);
     let overdue = bench.store.overdue(&bench.sale, late, 2).await?;
     ensure_eq!("overdue", overdue, attempts[..2].to_vec());
-    let unlogged = bench.store.unlogged(&bench.sale, late, 2).await?;
-    ensure_eq!("unlogged", unlogged, attempts[1..3].to_vec());
+    let unpublished = bench.store.unpublished(&bench.sale, late, 2).await?;
+    ensure_eq!("unpublished", unpublished, attempts[1..3].to_vec());
     let none = bench.store.overdue(&bench.sale, late, 0).await?;
     ensure_eq!("none", none, vec![]);
     Ok(Ran::Yes)
@@ -138,7 +142,7 @@ pub(super) async fn nothing_is_undecided_in_a_sale_that_is_not_loaded(rigs: Rigs
     let late = START.plus_ms(1_000);
     let overdue = bench.store.overdue(&bench.sale, late, 10).await?;
     ensure_eq!("overdue", overdue, vec![]);
-    let unlogged = bench.store.unlogged(&bench.sale, late, 10).await?;
-    ensure_eq!("unlogged", unlogged, vec![]);
+    let unpublished = bench.store.unpublished(&bench.sale, late, 10).await?;
+    ensure_eq!("unpublished", unpublished, vec![]);
     Ok(Ran::Yes)
 }

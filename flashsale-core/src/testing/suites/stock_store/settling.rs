@@ -1,6 +1,6 @@
-use super::bench::{Bench, ensure_hold, order, settlement};
+use super::bench::{Bench, ensure_allocation, order, settlement};
 use crate::domain::{
-    Attempt, Decision, FailReason, HoldState, Kept, Phase, ReserveOutcome, SettleOutcome,
+    AllocationState, Attempt, Decision, FailReason, Kept, Phase, ReserveOutcome, SettleOutcome,
 };
 use crate::testing::report::{Checked, Ran, ensure_eq, ensure_matches};
 use crate::testing::samples::{self, fresh_attempt_id, units, user};
@@ -27,8 +27,8 @@ pub(super) async fn an_order_confirms_its_reservation(rigs: Rigs<'_>) -> Checked
     let attempt = bench.reserve(1).await?;
     let outcome = bench.settle(&attempt, success(1)).await?;
     ensure_eq!("the outcome", outcome, SettleOutcome::Confirmed);
-    let sold = HoldState::Sold(order(1));
-    ensure_hold(bench.hold(1).await?.as_ref(), &attempt, sold)?;
+    let sold = AllocationState::Sold(order(1));
+    ensure_allocation(bench.allocation(1).await?.as_ref(), &attempt, sold)?;
     bench.ensure_units("after it", (2, 0, 1)).await?;
     ensure_eq!("undecided", bench.levels().await?.undecided, 0);
     let undecided = bench
@@ -36,8 +36,8 @@ pub(super) async fn an_order_confirms_its_reservation(rigs: Rigs<'_>) -> Checked
         .overdue(&bench.sale, attempt.reserved_at, 10)
         .await?;
     ensure_eq!("undecided attempts", undecided, vec![]);
-    ensure_matches!("an attempt after it", bench.buy(1).await?, ReserveOutcome::Held(hold)
-        if hold.state == sold && hold.attempt == attempt.id);
+    ensure_matches!("an attempt after it", bench.buy(1).await?, ReserveOutcome::AlreadyAllocated(allocation)
+        if allocation.state == sold && allocation.attempt == attempt.id);
     Ok(Ran::Yes)
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn an_attempt_without_stock_is_voided(rigs: Rigs<'_>) -> Checke
     let no_stock = Decision::Failed(FailReason::NoStock);
     let outcome = bench.settle(&attempt, no_stock).await?;
     ensure_eq!("the outcome", outcome, SettleOutcome::Voided);
-    ensure_eq!("the hold", bench.hold(1).await?, None);
+    ensure_eq!("the allocation", bench.allocation(1).await?, None);
     bench
         .ensure_units("the unit never existed", (2, 0, 0))
         .await?;
@@ -66,9 +66,9 @@ pub(super) async fn a_duplicate_is_merged_into_the_order_kept(rigs: Rigs<'_>) ->
     let duplicate = Decision::Failed(FailReason::Duplicate(kept));
     let outcome = bench.settle(&attempt, duplicate).await?;
     ensure_eq!("the outcome", outcome, SettleOutcome::Merged);
-    ensure_matches!("the hold", bench.hold(1).await?, Some(hold) if hold.attempt == kept.attempt
-        && hold.quantity == kept.quantity
-        && hold.state == HoldState::Sold(kept.order));
+    ensure_matches!("the allocation", bench.allocation(1).await?, Some(allocation) if allocation.attempt == kept.attempt
+        && allocation.quantity == kept.quantity
+        && allocation.state == AllocationState::Sold(kept.order));
     bench
         .ensure_units("the order has 2 units", (3, 0, 2))
         .await?;
@@ -86,7 +86,7 @@ pub(super) async fn a_stale_cancelled_or_expired_attempt_is_released(rigs: Rigs<
         let attempt = bench.reserve(1).await?;
         let outcome = bench.settle(&attempt, Decision::Failed(reason)).await?;
         ensure_eq!(reason.name(), outcome, SettleOutcome::Released);
-        ensure_eq!("the hold", bench.hold(1).await?, None);
+        ensure_eq!("the allocation", bench.allocation(1).await?, None);
         bench.ensure_units(reason.name(), (3, 0, 0)).await?;
     }
     Ok(Ran::Yes)
@@ -99,8 +99,8 @@ pub(super) async fn a_released_user_may_try_again(rigs: Rigs<'_>) -> Checked {
     let second = bench.reserve(1).await?;
     let late = bench.settle(&first, CANCELLED).await?;
     ensure_eq!("the first settled again", late, SettleOutcome::Unchanged);
-    let reserved = HoldState::Reserved { logged: false };
-    ensure_hold(bench.hold(1).await?.as_ref(), &second, reserved)?;
+    let reserved = AllocationState::Reserved { logged: false };
+    ensure_allocation(bench.allocation(1).await?.as_ref(), &second, reserved)?;
     bench.ensure_units("after it", (0, 1, 0)).await?;
     Ok(Ran::Yes)
 }
@@ -111,8 +111,8 @@ pub(super) async fn an_order_of_another_attempt_is_adopted(rigs: Rigs<'_>) -> Ch
     let other = unseen(&attempt);
     let outcome = bench.settle(&other, success(1)).await?;
     ensure_eq!("the outcome", outcome, SettleOutcome::Adopted);
-    ensure_matches!("the hold", bench.hold(1).await?, Some(hold)
-        if hold.attempt == other.id && hold.state == HoldState::Sold(order(1)));
+    ensure_matches!("the allocation", bench.allocation(1).await?, Some(allocation)
+        if allocation.attempt == other.id && allocation.state == AllocationState::Sold(order(1)));
     bench.ensure_units("after it", (2, 0, 1)).await?;
     let kept = Kept {
         order: order(1),
@@ -126,15 +126,15 @@ pub(super) async fn an_order_of_another_attempt_is_adopted(rigs: Rigs<'_>) -> Ch
     Ok(Ran::Yes)
 }
 
-pub(super) async fn a_lost_hold_is_healed(rigs: Rigs<'_>) -> Checked {
+pub(super) async fn a_lost_allocation_is_healed(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs, 3).await?;
     let attempt = samples::attempt(&bench.sale, user(1), 1);
     let outcome = bench.settle(&attempt, success(1)).await?;
     ensure_eq!("the outcome", outcome, SettleOutcome::Healed);
     bench.ensure_units("after it", (2, 0, 1)).await?;
-    ensure_matches!("the hold", bench.hold(1).await?, Some(hold) if hold.attempt == attempt.id
-        && hold.reserved_at == attempt.reserved_at
-        && hold.state == HoldState::Sold(order(1)));
+    ensure_matches!("the allocation", bench.allocation(1).await?, Some(allocation) if allocation.attempt == attempt.id
+        && allocation.reserved_at == attempt.reserved_at
+        && allocation.state == AllocationState::Sold(order(1)));
     Ok(Ran::Yes)
 }
 
@@ -151,7 +151,11 @@ pub(super) async fn an_order_without_units_is_drift_and_stops_the_sale(rigs: Rig
         bench.buy(3).await?,
         ReserveOutcome::Recovering
     );
-    ensure_matches!("the holder", bench.buy(1).await?, ReserveOutcome::Held(_));
+    ensure_matches!(
+        "the holder",
+        bench.buy(1).await?,
+        ReserveOutcome::AlreadyAllocated(_)
+    );
     let again = bench.store.open(&bench.sale, &bench.snapshot()).await?;
     ensure_eq!(
         "the same epoch",
@@ -216,8 +220,8 @@ pub(super) async fn a_failure_of_another_attempt_changes_nothing(rigs: Rigs<'_>)
         }
     }
     ensure_eq!("the levels", bench.levels().await?, before);
-    let reserved = HoldState::Reserved { logged: false };
-    ensure_hold(bench.hold(1).await?.as_ref(), &attempt, reserved)?;
+    let reserved = AllocationState::Reserved { logged: false };
+    ensure_allocation(bench.allocation(1).await?.as_ref(), &attempt, reserved)?;
     Ok(Ran::Yes)
 }
 
@@ -240,8 +244,8 @@ pub(super) async fn what_is_sold_stays_sold(rigs: Rigs<'_>) -> Checked {
         }
     }
     ensure_eq!("the levels", bench.levels().await?, before);
-    let sold = HoldState::Sold(order(1));
-    ensure_hold(bench.hold(1).await?.as_ref(), &attempt, sold)?;
+    let sold = AllocationState::Sold(order(1));
+    ensure_allocation(bench.allocation(1).await?.as_ref(), &attempt, sold)?;
     Ok(Ran::Yes)
 }
 

@@ -1,5 +1,5 @@
 use super::bench::{Bench, order};
-use crate::domain::{Decision, FailReason, HoldState, ReserveOutcome};
+use crate::domain::{AllocationState, Decision, FailReason, ReserveOutcome};
 use crate::testing::report::{Checked, Ran, ensure, ensure_eq, ensure_matches};
 use crate::testing::samples::START;
 use crate::testing::{Fixture, StockStoreRig};
@@ -15,11 +15,11 @@ pub(super) async fn a_reservation_survives_a_reopen(rigs: Rigs<'_>) -> Checked {
     bench.ensure_units("after the reopen", (3, 2, 0)).await?;
     for (number, attempt) in [(1, &one), (2, &two)] {
         let outcome = bench.buy(number).await?;
-        ensure_matches!("a retry", outcome, ReserveOutcome::Held(hold)
-            if hold.attempt == attempt.id
-                && hold.seq == attempt.seq
-                && hold.epoch == attempt.epoch
-                && hold.reserved_at == attempt.reserved_at);
+        ensure_matches!("a retry", outcome, ReserveOutcome::AlreadyAllocated(allocation)
+            if allocation.attempt == attempt.id
+                && allocation.seq == attempt.seq
+                && allocation.epoch == attempt.epoch
+                && allocation.reserved_at == attempt.reserved_at);
     }
     let overdue = bench
         .store
@@ -41,8 +41,8 @@ pub(super) async fn a_settlement_survives_a_reopen(rigs: Rigs<'_>) -> Checked {
         return Ok(Ran::Skipped);
     };
     bench.ensure_units("after the reopen", (4, 0, 1)).await?;
-    ensure_matches!("the buyer's hold", bench.hold(1).await?, Some(hold)
-        if hold.attempt == one.id && hold.state == HoldState::Sold(order(1)));
-    ensure_eq!("the released hold", bench.hold(2).await?, None);
+    ensure_matches!("the buyer's hold", bench.allocation(1).await?, Some(allocation)
+        if allocation.attempt == one.id && allocation.state == AllocationState::Sold(order(1)));
+    ensure_eq!("the released hold", bench.allocation(2).await?, None);
     Ok(Ran::Yes)
 }

@@ -2,7 +2,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 /// Does both at the same time, in one task; gives both outcomes when both are done.
-pub(super) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+pub(super) async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     let (mut a, mut b) = (pin!(a), pin!(b));
     let (mut a_done, mut b_done) = (None, None);
     std::future::poll_fn(move |context| {
