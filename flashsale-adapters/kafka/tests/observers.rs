@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use flashsale_core::ErrorKind;
@@ -73,7 +74,8 @@ async fn a_broker_that_was_away_is_asked_again() {
     while queue.lag("workers", &mark).await.ok() != Some(1) {
         assert!(since.elapsed() < PATIENCE, "it does not ask again");
     }
-    assert_eq!(queue.end().await.unwrap(), mark);
+    let again = queue.end().await.unwrap();
+    assert_eq!(offsets(&again), offsets(&mark));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +89,7 @@ async fn a_message_is_decoded_once_more_from_its_bytes() {
     client.set("group.id", "decoded-again");
     let consumer: BaseConsumer = client.create().unwrap();
     let mut partitions = TopicPartitionList::new();
-    for (partition, _) in &mark.ends {
+    for partition in offsets(&mark).keys() {
         let added = partitions.add_partition_offset(&config.topic, *partition, Offset::Beginning);
         added.unwrap();
     }
@@ -97,4 +99,8 @@ async fn a_message_is_decoded_once_more_from_its_bytes() {
     assert_eq!(queue.decode(payload), Ok(attempts[0].clone()));
     let problem = queue.decode(&payload[1..]).unwrap_err();
     assert_eq!(problem.lines().count(), 1, "{problem}");
+}
+
+fn offsets(position: &QueuePosition) -> &BTreeMap<i32, i64> {
+    position.get().expect("it is of Kafka")
 }

@@ -72,7 +72,7 @@ async fn sessions_are_as_short_as_the_brokers_grant_unless_they_were_chosen() {
         read_all(&mut *reader, &ids([&attempt])).await;
         usual.check().await.unwrap();
         reader.commit().await.unwrap();
-        assert_eq!(usual.lag(group).await.unwrap(), 0);
+        assert_eq!(usual.group_lag(group).await.unwrap(), 0);
     }
     println!("two readers have read after {:?}", since.elapsed());
     assert!(since.elapsed() < PATIENCE);
