@@ -11,23 +11,33 @@ CREATE TABLE sales (
     product_id      INTEGER NOT NULL REFERENCES products,
     start_ms        INTEGER NOT NULL,
     end_ms          INTEGER NOT NULL,
-    phase           TEXT NOT NULL CHECK (phase IN ('SCHEDULED', 'OPEN', 'PAUSED', 'RECOVERING', 'CLOSED')),
+    phase           TEXT NOT NULL
+        CHECK (phase IN ('SCHEDULED', 'OPEN', 'PAUSED', 'RECOVERING', 'CLOSED')),
+    -- Whether the shop wants it paused, whatever its phase.
+    pause_requested INTEGER NOT NULL DEFAULT 0 CHECK (pause_requested IN (0, 1)),
     initial_stock   INTEGER NOT NULL CHECK (initial_stock > 0),
     added_stock     INTEGER NOT NULL DEFAULT 0 CHECK (added_stock >= 0),
+    withdrawn_stock INTEGER NOT NULL DEFAULT 0 CHECK (withdrawn_stock >= 0),
     remaining_stock INTEGER NOT NULL,
     epoch           INTEGER NOT NULL,
+    -- Attempts of epochs older than this one are refused. It lags behind the epoch while a lost
+    -- stock is rebuilt, so that what was accepted before the loss still becomes orders.
+    sealed_epoch    INTEGER NOT NULL DEFAULT 1,
     version         INTEGER NOT NULL,
     -- Every attempt of this sale has a larger id: scans start here.
     attempts_after  INTEGER NOT NULL,
     CHECK (start_ms < end_ms),
     -- The last guard against an oversell, whatever the program believes.
-    CHECK (remaining_stock BETWEEN 0 AND initial_stock + added_stock)
+    CHECK (remaining_stock BETWEEN 0 AND initial_stock + added_stock - withdrawn_stock)
 ) STRICT;
 
+-- What was done to a sale, for a stock store that missed it. Versions of a sale have no gaps.
 CREATE TABLE sale_events (
     sale_id INTEGER NOT NULL REFERENCES sales,
     version INTEGER NOT NULL,
-    kind    TEXT NOT NULL CHECK (kind IN ('PAUSE', 'RESUME', 'RESTOCK', 'CLOSE')),
+    kind    TEXT NOT NULL
+        CHECK (kind IN ('PAUSE', 'RESUME', 'RESTOCK', 'WITHDRAW', 'EXTEND', 'CLOSE')),
+    -- A number of units, or the new end of the sale in milliseconds.
     units   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (sale_id, version)
 ) STRICT, WITHOUT ROWID;
@@ -77,18 +87,21 @@ CREATE TABLE attempts (
     kept_quantity   INTEGER
 ) STRICT;
 
+-- What a user reads; of the results of two sales of a product, the later one is kept.
 CREATE TABLE results (
-    user_id    TEXT NOT NULL,
-    product_id INTEGER NOT NULL,
-    sale_id    INTEGER NOT NULL,
-    attempt_id BLOB NOT NULL,
-    decision   TEXT NOT NULL,
-    order_id   INTEGER,
+    user_id         TEXT NOT NULL,
+    product_id      INTEGER NOT NULL,
+    sale_id         INTEGER NOT NULL,
+    attempt_id      BLOB NOT NULL,
+    reserved_at_ms  INTEGER NOT NULL DEFAULT 0,
+    decision        TEXT NOT NULL,
+    order_id        INTEGER,
     kept_attempt_id BLOB,
     kept_quantity   INTEGER,
     PRIMARY KEY (user_id, product_id)
 ) STRICT, WITHOUT ROWID;
 
+-- The newest refusals of each sale, for the audit trail.
 CREATE TABLE refusals (
     id      INTEGER PRIMARY KEY,
     sale_id INTEGER NOT NULL,
@@ -97,6 +110,8 @@ CREATE TABLE refusals (
     outcome TEXT NOT NULL
 ) STRICT;
 
+-- Accepted attempts on their way to whoever decides about them, in the order of `position`, and how
+-- far each group of readers has come.
 CREATE TABLE queue (
     position    INTEGER PRIMARY KEY AUTOINCREMENT,
     attempt_id  BLOB NOT NULL,
@@ -113,3 +128,13 @@ CREATE TABLE queue_groups (
     name TEXT PRIMARY KEY,
     done INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What came out of a queue and could not be turned into an order, until somebody has looked.
+CREATE TABLE dead_letters (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    position    TEXT NOT NULL UNIQUE,
+    problem     TEXT NOT NULL,
+    payload     BLOB NOT NULL,
+    kept_ms     INTEGER NOT NULL,
+    replayed_ms INTEGER
+) STRICT;

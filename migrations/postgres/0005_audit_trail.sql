@@ -1,3 +1,34 @@
+-- The audit trail: every accepted attempt, entered together with its order by a trigger, and the
+-- newest refusals of each sale, as far as they are handed in.
+CREATE TABLE purchase_attempts (
+    sale_id    bigint NOT NULL,
+    user_id    text COLLATE "C" NOT NULL,
+    at_ms      bigint NOT NULL,
+    outcome    text NOT NULL CHECK (outcome IN
+        ('ACCEPTED', 'SOLD_OUT', 'SALE_NOT_STARTED', 'SALE_ENDED', 'SALE_PAUSED')),
+    attempt_id uuid,
+    -- Numbers the refusals of a sale without gaps.
+    refusal    bigint,
+    CHECK ((outcome = 'ACCEPTED') = (attempt_id IS NOT NULL)),
+    CHECK ((outcome = 'ACCEPTED') = (refusal IS NULL))
+);
+
+-- Old refusals are deleted, which a publication of this table wants to be able to tell apart.
+ALTER TABLE purchase_attempts REPLICA IDENTITY FULL;
+-- Accepted attempts are in no index here, so that they cost little; orders has them in several.
+CREATE UNIQUE INDEX purchase_attempts_refusal ON purchase_attempts (sale_id, refusal)
+    WHERE refusal IS NOT NULL;
+CREATE INDEX purchase_attempts_refused_user ON purchase_attempts (sale_id, user_id, at_ms)
+    WHERE refusal IS NOT NULL;
+
+-- How many refusals of a sale there were, and up to which number they are deleted.
+CREATE TABLE refusal_counters (
+    sale_id  bigint PRIMARY KEY,
+    recorded bigint NOT NULL,
+    deleted  bigint NOT NULL DEFAULT 0
+)
+WITH (fillfactor = 50);
+
 -- Adds refusals to the audit trail, and deletes those of the same sales of which there are `p_keep`
 -- newer ones. Sales are taken in ascending order, so that two calls cannot wait for each other.
 --
