@@ -69,7 +69,7 @@ pub(crate) fn allocation(text: &str) -> Read<Allocation> {
     read.ok_or_else(|| damaged("an allocation", text))
 }
 
-/// The hold of a buyer whose order was there when the stock was opened.
+/// The allocation of a buyer whose order was there when the stock was opened.
 pub(crate) fn bought(buyer: &Buyer, epoch: Epoch) -> String {
     let Buyer {
         attempt,
@@ -160,7 +160,7 @@ pub(crate) fn result(text: &str, product: ProductId, user: &UserId) -> Read<Sale
     read.ok_or_else(|| damaged("a result", text))
 }
 
-/// Attempts from `user, hold, user, hold, ...`.
+/// Attempts from `user, allocation, user, allocation, ...`.
 pub(crate) fn attempts(sale: &SaleRef, answer: Value) -> Read<Vec<Attempt>> {
     let fields = texts(answer)?;
     let attempts = fields.chunks(2).map(|pair| {

@@ -1,7 +1,6 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +8,9 @@ use flashsale_core::Effect;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::connection::IfDown;
 use crate::error::{Fault, Retry};
-use crate::link::Away;
+use crate::limiter::Limiter;
 
 /// Calls of many callers on their way into one script call.
 ///
@@ -21,7 +21,7 @@ use crate::link::Away;
 /// One call is in flight at a time. Two were measured: they make batches half as long and gained
 /// little with 256 callers and nothing with 32.
 #[derive(Debug)]
-pub(crate) struct Lane<I, O> {
+pub(crate) struct Batcher<I, O> {
     state: Mutex<State<I, O>>,
 }
 
@@ -41,41 +41,34 @@ struct Call<I, O> {
 }
 
 /// How a batch is sent.
-pub(crate) trait Job: Send + Sync + 'static {
+pub(crate) trait BatchSender: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Outcome: Send + 'static;
 
     /// Where the calls wait.
-    fn lane(&self) -> &Lane<Self::Item, Self::Outcome>;
+    fn batcher(&self) -> &Batcher<Self::Item, Self::Outcome>;
 
     /// How many may wait.
-    fn room(&self) -> &Room;
+    fn limiter(&self) -> &Limiter;
 
     /// After this time without an answer the batch is sent again.
-    fn patience(&self) -> Duration;
+    fn response_timeout(&self) -> Duration;
 
     /// Sends the items and returns one outcome for each.
     fn send(
         &self,
         items: &[Self::Item],
-        attempt: Attempt,
+        attempt: SendAttempt,
     ) -> impl Future<Output = Result<Vec<Self::Outcome>, Fault>> + Send;
 }
 
 /// One of at most three attempts to send a batch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct SendAttempt {
     /// Whether an earlier one may have happened.
-    pub(crate) again: bool,
-    pub(crate) away: Away,
+    pub(crate) is_retry: bool,
+    pub(crate) if_down: IfDown,
     pub(crate) deadline: Instant,
-}
-
-/// How many items may wait in all lanes of a kind.
-#[derive(Debug)]
-pub(crate) struct Room {
-    waiting: AtomicUsize,
-    max: usize,
 }
 
 /// The most items that are merged; a single call may bring more.
@@ -87,29 +80,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long after its deadline a caller is told so, if what sends its batch does not say it.
 const GRACE: Duration = Duration::from_millis(2);
 
-impl Room {
-    pub(crate) fn new(max: usize) -> Self {
-        Self {
-            waiting: AtomicUsize::new(0),
-            max,
-        }
-    }
-
-    fn enter(&self, count: usize) -> Result<(), Fault> {
-        let waiting = self.waiting.fetch_add(count, Ordering::Relaxed);
-        if waiting + count > self.max {
-            self.leave(count);
-            return Err(Fault::waiting(self.max));
-        }
-        Ok(())
-    }
-
-    fn leave(&self, count: usize) {
-        self.waiting.fetch_sub(count, Ordering::Relaxed);
-    }
-}
-
-impl<I, O> Default for Lane<I, O> {
+impl<I, O> Default for Batcher<I, O> {
     fn default() -> Self {
         Self {
             state: Mutex::new(State {
@@ -120,17 +91,17 @@ impl<I, O> Default for Lane<I, O> {
     }
 }
 
-impl<I: Send + Sync + 'static, O: Send + 'static> Lane<I, O> {
+impl<I: Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
     /// Sends items together with those of others, and waits for their outcomes until about
-    /// `deadline`. `job` makes what sends them, if that is not under way.
-    pub(crate) async fn submit<J: Job<Item = I, Outcome = O>>(
+    /// `deadline`. `sender` makes what sends them, if that is not under way.
+    pub(crate) async fn submit<S: BatchSender<Item = I, Outcome = O>>(
         &self,
         items: Vec<I>,
         deadline: Instant,
-        room: &Room,
-        job: impl FnOnce() -> J,
+        limiter: &Limiter,
+        sender: impl FnOnce() -> S,
     ) -> Result<Vec<O>, Fault> {
-        room.enter(items.len())?;
+        limiter.acquire(items.len())?;
         let (reply, outcomes) = oneshot::channel();
         let start = {
             let mut state = self.lock();
@@ -142,7 +113,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lane<I, O> {
             !std::mem::replace(&mut state.sending, true)
         };
         if start {
-            tokio::spawn(send_all(job()));
+            tokio::spawn(send_all(sender()));
         }
         outcomes.await.unwrap_or_else(|_| Err(Fault::abandoned()))
     }
@@ -152,7 +123,7 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lane<I, O> {
     }
 
     /// The next calls to send together; nothing if there are none, and the sender ends with that.
-    fn take(&self, room: &Room) -> Option<Vec<Call<I, O>>> {
+    fn take(&self, limiter: &Limiter) -> Option<Vec<Call<I, O>>> {
         let mut state = self.lock();
         let mut batch = Vec::new();
         let mut items = 0;
@@ -169,36 +140,36 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lane<I, O> {
             return None;
         }
         drop(state);
-        room.leave(items);
+        limiter.release(items);
         Some(batch)
     }
 }
 
 /// Sends until nothing waits any more.
-async fn send_all<J: Job>(job: J) {
-    let stopped = Stopped(&job);
+async fn send_all<S: BatchSender>(sender: S) {
+    let guard = AbortGuard(&sender);
     loop {
         // Whatever is ready to run may have a call for this batch.
         tokio::task::yield_now().await;
-        match job.lane().take(job.room()) {
-            Some(batch) => send(&job, batch).await,
+        match sender.batcher().take(sender.limiter()) {
+            Some(batch) => send(&sender, batch).await,
             None => break,
         }
     }
-    std::mem::forget(stopped);
+    std::mem::forget(guard);
 }
 
-/// Sees to it that nobody waits for a sender that was stopped half-way.
-struct Stopped<'a, J: Job>(&'a J);
+/// Sees to it that nobody waits for a sender that was aborted half-way.
+struct AbortGuard<'a, S: BatchSender>(&'a S);
 
-impl<J: Job> Drop for Stopped<'_, J> {
+impl<S: BatchSender> Drop for AbortGuard<'_, S> {
     fn drop(&mut self) {
-        let mut state = self.0.lane().lock();
+        let mut state = self.0.batcher().lock();
         state.sending = false;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         let items = waiting.iter().map(|call| call.items.len()).sum();
-        self.0.room().leave(items);
+        self.0.limiter().release(items);
     }
 }
 
@@ -210,18 +181,18 @@ struct Reply<O> {
 }
 
 /// Sends one batch, again if need be, and answers its callers.
-async fn send<J: Job>(job: &J, batch: Vec<Call<J::Item, J::Outcome>>) {
+async fn send<S: BatchSender>(sender: &S, batch: Vec<Call<S::Item, S::Outcome>>) {
     let (mut items, mut replies) = live(batch);
     let mut unknown = false;
     for tries in 0..=RETRIES_MAX {
         let Some(last) = replies.last() else { return };
         let now = Instant::now();
-        let attempt = Attempt {
-            again: unknown,
-            away: if unknown { Away::Wait } else { Away::Fail },
-            deadline: last.deadline.min(now + job.patience()),
+        let attempt = SendAttempt {
+            is_retry: unknown,
+            if_down: if unknown { IfDown::Wait } else { IfDown::Fail },
+            deadline: last.deadline.min(now + sender.response_timeout()),
         };
-        let answer = answer(job, &items, attempt, &mut replies).await;
+        let answer = answer(sender, &items, attempt, &mut replies).await;
         let fault = match answer {
             None => return,
             Some(Ok(outcomes)) => return deliver(replies, outcomes),
@@ -271,14 +242,14 @@ fn live<I, O>(batch: Vec<Call<I, O>>) -> (Vec<I>, Vec<Reply<O>>) {
 
 /// The answer to an attempt; nothing if no caller waits for it any more. Callers whose time is over
 /// are told so.
-async fn answer<J: Job>(
-    job: &J,
-    items: &[J::Item],
-    attempt: Attempt,
-    replies: &mut [Reply<J::Outcome>],
-) -> Option<Result<Vec<J::Outcome>, Fault>> {
+async fn answer<S: BatchSender>(
+    sender: &S,
+    items: &[S::Item],
+    attempt: SendAttempt,
+    replies: &mut [Reply<S::Outcome>],
+) -> Option<Result<Vec<S::Outcome>, Fault>> {
     let begun = Instant::now();
-    let mut sending = pin!(job.send(items, attempt));
+    let mut sending = pin!(sender.send(items, attempt));
     loop {
         let next = replies.iter().find(|reply| reply.to.is_some())?.deadline;
         match timeout_at(next + GRACE, &mut sending).await {
@@ -355,8 +326,8 @@ mod tests {
 
     /// Answers with the items themselves, as slowly and as badly as it is told.
     struct Echo {
-        lane: Lane<u32, u32>,
-        room: Room,
+        batcher: Batcher<u32, u32>,
+        limiter: Limiter,
         takes: Duration,
         /// What the attempts fail with, the first one first.
         faults: Mutex<VecDeque<Fault>>,
@@ -366,8 +337,8 @@ mod tests {
     impl Echo {
         fn new(takes_ms: u64, faults: impl IntoIterator<Item = Fault>) -> Arc<Self> {
             Arc::new(Self {
-                lane: Lane::default(),
-                room: Room::new(4),
+                batcher: Batcher::default(),
+                limiter: Limiter::new(4),
                 takes: Duration::from_millis(takes_ms),
                 faults: Mutex::new(faults.into_iter().collect()),
                 sent: Mutex::default(),
@@ -383,8 +354,10 @@ mod tests {
             let (own, items) = (Arc::clone(self), items.to_vec());
             let deadline = Instant::now() + Duration::from_millis(budget_ms);
             tokio::spawn(async move {
-                let job = || Sender(Arc::clone(&own));
-                own.lane.submit(items, deadline, &own.room, job).await
+                let sender = || Sender(Arc::clone(&own));
+                own.batcher
+                    .submit(items, deadline, &own.limiter, sender)
+                    .await
             })
         }
 
@@ -401,24 +374,24 @@ mod tests {
 
     struct Sender(Arc<Echo>);
 
-    impl Job for Sender {
+    impl BatchSender for Sender {
         type Item = u32;
         type Outcome = u32;
 
-        fn lane(&self) -> &Lane<u32, u32> {
-            &self.0.lane
+        fn batcher(&self) -> &Batcher<u32, u32> {
+            &self.0.batcher
         }
 
-        fn room(&self) -> &Room {
-            &self.0.room
+        fn limiter(&self) -> &Limiter {
+            &self.0.limiter
         }
 
-        fn patience(&self) -> Duration {
+        fn response_timeout(&self) -> Duration {
             Duration::from_millis(10_000)
         }
 
-        async fn send(&self, items: &[u32], attempt: Attempt) -> Result<Vec<u32>, Fault> {
-            let sent = (items.to_vec(), attempt.again);
+        async fn send(&self, items: &[u32], attempt: SendAttempt) -> Result<Vec<u32>, Fault> {
+            let sent = (items.to_vec(), attempt.is_retry);
             self.0.sent.lock().unwrap().push(sent);
             sleep(self.0.takes).await;
             let fault = self.0.faults.lock().unwrap().pop_front();

@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use flashsale_core::ErrorKind;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushKind, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushKind, RedisError, Value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::error::Fault;
-use crate::scripts::Script;
+use crate::request::Request;
 
 /// The connection to one Redis: one for all calls, made when it is first needed, and made again for
 /// ever when it is lost.
@@ -18,21 +18,21 @@ use crate::scripts::Script;
 /// without an answer (half-open links) and after `READONLY` (a primary that became a replica), and
 /// because its callers cannot tell a refused connection from a lost answer.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Connection {
     shared: Arc<Shared>,
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    reconnect_task: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     info: ConnectionInfo,
-    waits: Waits,
+    timeouts: Timeouts,
     state: watch::Sender<State>,
 }
 
-/// How long a [`Link`] waits.
+/// How long a [`Connection`] waits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waits {
+pub(crate) struct Timeouts {
     /// For a connection.
     pub(crate) connect: Duration,
     /// For an answer, before it gives the connection up.
@@ -51,21 +51,11 @@ enum State {
 
 /// Whether a call waits for a connection that is known to be away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Away {
+pub(crate) enum IfDown {
     /// It fails at once.
     Fail,
     /// It waits: an earlier try may have happened, and a later one will tell.
     Wait,
-}
-
-/// What a [`Link`] is asked to send.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) command: Cmd,
-    /// The script that the command runs, if it runs one.
-    pub(crate) script: Option<&'static Script>,
-    /// Where its keys are.
-    pub(crate) slot: u16,
 }
 
 /// The pause before the first further attempt to connect.
@@ -75,12 +65,16 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// The pause after a refusal that lasts until somebody changes a setting.
 const PAUSE_REFUSED: Duration = Duration::from_secs(1);
 
-impl Link {
-    pub(crate) fn new(info: ConnectionInfo, waits: Waits) -> Self {
+impl Connection {
+    pub(crate) fn new(info: ConnectionInfo, timeouts: Timeouts) -> Self {
         let (state, _) = watch::channel(State::Connecting);
         Self {
-            shared: Arc::new(Shared { info, waits, state }),
-            keeper: Mutex::new(None),
+            shared: Arc::new(Shared {
+                info,
+                timeouts,
+                state,
+            }),
+            reconnect_task: Mutex::new(None),
         }
     }
 
@@ -95,32 +89,28 @@ impl Link {
         &self,
         request: &Request,
         asking: bool,
-        away: Away,
+        if_down: IfDown,
         deadline: Instant,
     ) -> Result<Value, Fault> {
-        let (connection, number) = self.connection(away, deadline).await?;
+        let (connection, number) = self.connection(if_down, deadline).await?;
         let answer = self
             .exchange(connection.clone(), number, request, asking, deadline)
             .await;
-        let (Err(Answer::NoScript), Some(script)) = (&answer, request.script) else {
-            return answer.map_err(Answer::into_fault);
+        let (Err(CallError::NoScript), Some(script)) = (&answer, request.script) else {
+            return answer.map_err(CallError::into_fault);
         };
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(script.code);
-        let load = Request {
-            command: load,
-            script: None,
-            slot: request.slot,
-        };
+        let load = Request::command(request.slot, load);
         let loaded = self
             .exchange(connection.clone(), number, &load, false, deadline)
             .await;
-        if let Err(answer) = loaded {
-            return Err(answer.into_fault().harmless());
+        if let Err(error) = loaded {
+            return Err(error.into_fault().harmless());
         }
         self.exchange(connection, number, request, asking, deadline)
             .await
-            .map_err(Answer::into_fault)
+            .map_err(CallError::into_fault)
     }
 
     async fn exchange(
@@ -130,7 +120,7 @@ impl Link {
         request: &Request,
         asking: bool,
         deadline: Instant,
-    ) -> Result<Value, Answer> {
+    ) -> Result<Value, CallError> {
         let begun = Instant::now();
         let answer = async {
             if asking {
@@ -150,15 +140,15 @@ impl Link {
                     // The name may lead to another server by now.
                     self.shared.refused(number, &error);
                 }
-                Answer::from(error)
+                CallError::from(error)
             }),
             Err(_) => {
                 let waited = begun.elapsed();
                 // A call that was given much less time tells nothing about the connection.
-                if waited * 2 >= self.shared.waits.response {
+                if waited * 2 >= self.shared.timeouts.response {
                     self.shared.lost(number);
                 }
-                Err(Answer::Fault(Fault::no_answer(waited)))
+                Err(CallError::Fault(Fault::no_answer(waited)))
             }
         }
     }
@@ -166,18 +156,18 @@ impl Link {
     /// A connection, if there is one or soon will be.
     async fn connection(
         &self,
-        away: Away,
+        if_down: IfDown,
         deadline: Instant,
     ) -> Result<(MultiplexedConnection, u64), Fault> {
         if let State::Up(connection, number) = &*self.shared.state.borrow() {
             return Ok((connection.clone(), *number));
         }
-        self.keep();
+        self.ensure_reconnecting();
         let mut state = self.shared.state.subscribe();
         let settled = state.wait_for(|state| match state {
             State::Connecting => false,
             State::Up(..) => true,
-            State::Down(_) => away == Away::Fail,
+            State::Down(_) => if_down == IfDown::Fail,
         });
         match timeout_at(deadline, settled).await {
             Ok(Ok(state)) => match &*state {
@@ -190,33 +180,36 @@ impl Link {
     }
 
     /// Sees to it that somebody makes the connection.
-    fn keep(&self) {
-        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        if keeper.as_ref().is_none_or(JoinHandle::is_finished) {
-            *keeper = Some(tokio::spawn(keep(Arc::clone(&self.shared))));
+    fn ensure_reconnecting(&self) {
+        let mut reconnect_task = self
+            .reconnect_task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if reconnect_task.as_ref().is_none_or(JoinHandle::is_finished) {
+            *reconnect_task = Some(tokio::spawn(reconnect_loop(Arc::clone(&self.shared))));
         }
     }
 }
 
-impl Drop for Link {
+impl Drop for Connection {
     fn drop(&mut self) {
-        let keeper = self
-            .keeper
+        let reconnect_task = self
+            .reconnect_task
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(keeper) = keeper.take() {
-            keeper.abort();
+        if let Some(reconnect_task) = reconnect_task.take() {
+            reconnect_task.abort();
         }
     }
 }
 
-/// An answer that is none.
-enum Answer {
+/// Why a call has no answer.
+enum CallError {
     NoScript,
     Fault(Fault),
 }
 
-impl From<RedisError> for Answer {
+impl From<RedisError> for CallError {
     fn from(error: RedisError) -> Self {
         if error.code() == Some("NOSCRIPT") {
             Self::NoScript
@@ -226,7 +219,7 @@ impl From<RedisError> for Answer {
     }
 }
 
-impl Answer {
+impl CallError {
     fn into_fault(self) -> Fault {
         match self {
             Self::Fault(fault) => fault,
@@ -260,7 +253,7 @@ impl Shared {
     async fn connect(self: &Arc<Self>, number: u64) -> Result<MultiplexedConnection, RedisError> {
         let shared = Arc::downgrade(self);
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.waits.connect))
+            .set_connection_timeout(Some(self.timeouts.connect))
             // Every call has its own deadline.
             .set_response_timeout(None)
             .set_push_sender(move |push: redis::PushInfo| {
@@ -278,8 +271,8 @@ impl Shared {
     }
 }
 
-/// Keeps a connection until the link is dropped.
-async fn keep(shared: Arc<Shared>) {
+/// Keeps a connection until the [`Connection`] is dropped.
+async fn reconnect_loop(shared: Arc<Shared>) {
     let address = shared.info.addr().to_string();
     let mut state = shared.state.subscribe();
     let mut pause = PAUSE_MIN;
