@@ -17,9 +17,18 @@ use crate::request::Request;
 
 /// The primaries of a Redis Cluster, one [`Connection`] each, and which slots they have.
 ///
-/// The driver's own cluster connection is not used: it makes a call again by itself after a lost
-/// answer, up to 16 times, so that nobody can tell a first try from a second, and it hides whether
-/// a node is known to be away. All keys of a call are in one slot, which makes the routing short.
+/// The driver's own cluster client (redis 1.8.1, `cluster-async`) was tried in its place. It passes
+/// the conformance suite, and is not used because
+/// - it takes its lock on all connections while it asks for the slots and connects, and carries no
+///   answer meanwhile: a node that takes connections and does not answer stops the sales of all
+///   others (`a_node_that_hangs_while_a_process_starts_holds_up_its_own_sales_only`);
+/// - either it follows redirections and makes a call again after a lost answer, by itself, so that
+///   nobody can tell a first try from a second, or it does neither, and the loop below stays;
+/// - a call cost 224 µs of processor time instead of 69 with one caller, 52 instead of 42 with 32
+///   (unoptimised builds, one run).
+///
+/// What is given up: cluster commands over several nodes, which nobody needs here. All keys of a
+/// call are in one slot, which makes the routing short.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     shared: Arc<Shared>,
