@@ -17,7 +17,6 @@ use crate::config::{ConfigError, KafkaConfig, check_group};
 use crate::consumer::GroupConsumer;
 use crate::error::Fault;
 use crate::health::Health;
-use crate::message::decode;
 use crate::offsets::Offsets;
 use crate::producer::Producers;
 use crate::record_buffer::RecordBuffer;
@@ -159,10 +158,6 @@ impl AttemptQueue for KafkaAttemptQueue {
     async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError> {
         let lag = self.0.offsets.lag(group, until).await;
         lag.map_err(|fault| fault.of("lag"))
-    }
-
-    fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {
-        decode(payload)
     }
 }
 

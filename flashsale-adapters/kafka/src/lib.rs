@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod attempt_decoder;
 mod attempt_queue;
 mod attempt_reader;
 mod circuit;
@@ -15,5 +16,6 @@ mod producer;
 mod record_buffer;
 mod topic_admin;
 
+pub use attempt_decoder::KafkaAttemptDecoder;
 pub use attempt_queue::KafkaAttemptQueue;
 pub use config::{ConfigError, KafkaConfig};

@@ -150,7 +150,7 @@ async fn a_dead_reader_keeps_the_others_from_nothing() {
     let config = KafkaConfig {
         session_ms: Some(30_000),
         // If every commit waited for so long, the session would be over before the last of them.
-        commit_wait_ms: 2_000,
+        commit_wait_ms: 4_000,
         ..on_the_broker_of_all("undisturbed")
     };
     let queue = queue(&config).await;
