@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use flashsale_core::domain::{Epoch, OrderStatus, Phase, Sale, SaleStatus, Timestamp};
+use flashsale_core::ports::{AttemptRepo, BATCH_MAX};
 use flashsale_core::services::{AttemptOutcome, Verdict};
 
 use super::books::{Broken, Held, broken};
@@ -143,6 +144,9 @@ fn spawn_trouble(world: &Arc<World>) {
     if weather.calls_off {
         spawn(Box::pin(trouble::call_off(Arc::clone(world))));
     }
+    if weather.restarts {
+        spawn(Box::pin(trouble::restarts(Arc::clone(world))));
+    }
     if weather.skew_ms > 0 && weather.sales == (Sales::One { ends: false }) {
         spawn(Box::pin(trouble::clock_jumps(Arc::clone(world))));
     }
@@ -155,8 +159,9 @@ async fn close_the_books(world: &Arc<World>) -> Held {
     second_chances(world).await?;
     come_to_rest(world).await?;
     balance(world)?;
-    let results = read_results(world).await;
-    results.and(audit(world).await)
+    read_results(world).await?;
+    audit(world).await?;
+    read_the_trail(world).await
 }
 
 /// Waits until nothing is under way any more.
@@ -328,6 +333,28 @@ async fn audit(world: &Arc<World>) -> Held {
         if account.verdict() != Verdict::Exact {
             let how = format!("sale {id}: {:?}", account.findings);
             return broken("the auditor finds all exact", how);
+        }
+    }
+    Ok(())
+}
+
+/// Who was refused is in the audit trail, unless a process has died before it could say so.
+async fn read_the_trail(world: &Arc<World>) -> Held {
+    if !world.weather.records_refusals || world.weather.danger.crash > 0 {
+        return Ok(());
+    }
+    // The last refusals are on their way.
+    world.handle.sleep(3_000).await;
+    let refusals: Vec<_> = world.books().refusals().cloned().collect();
+    for (sale, user, outcome) in refusals {
+        let history = at_once(world.attempts.history(sale, &user, BATCH_MAX));
+        let history = history.expect("memory does not fail");
+        if !history
+            .iter()
+            .any(|record| record.outcome.name() == outcome)
+        {
+            let how = format!("{user} in sale {sale}: {outcome}, but {history:?}");
+            return broken("who was refused is in the audit trail", how);
         }
     }
     Ok(())
