@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use crate::error::PortError;
 use crate::ports::{
-    AttemptQueue, AttemptRepo, Clock, DeadLetterRepo, IdSource, Leadership, OrderRepo, Recorder,
-    SaleRepo, StockStore,
+    AttemptDecoder, AttemptQueue, AttemptRepo, Clock, DeadLetterRepo, IdSource, Leadership,
+    OrderRepo, Recorder, SaleRepo, StockStore,
 };
 
 use super::{
@@ -27,6 +27,8 @@ pub struct EnginePorts {
     pub attempts: Arc<dyn AttemptRepo>,
     /// Keeps what came out of the queue and is no attempt.
     pub dead_letters: Arc<dyn DeadLetterRepo>,
+    /// Reads such items once more, if the queue's items have a form that can be read.
+    pub decoder: Option<Arc<dyn AttemptDecoder>>,
     /// Chooses which process looks after a sale.
     pub leadership: Arc<dyn Leadership>,
     /// Tells the time.
@@ -81,6 +83,7 @@ impl EnginePorts {
             sales,
             attempts,
             dead_letters,
+            decoder,
             leadership,
             clock,
             ids,
@@ -98,7 +101,6 @@ impl EnginePorts {
             stock: Arc::clone(&stock),
             queue: Arc::clone(&queue),
             orders: Arc::clone(&orders),
-            clock: Arc::clone(&clock),
             recorder: Arc::clone(&recorder),
             limits: RepairLimits::default(),
         };
@@ -127,7 +129,7 @@ impl EnginePorts {
                 sales,
                 orders: Arc::clone(&orders),
                 stock: Arc::clone(&stock),
-                queue: Arc::clone(&queue),
+                queue,
                 attempts: Arc::clone(&attempts),
                 group: EngineServices::WORKERS.to_owned(),
             },
@@ -141,7 +143,7 @@ impl EnginePorts {
             }),
             dead_letters: DeadLetters {
                 repo: dead_letters,
-                queue,
+                decoder,
                 repair: repair.clone(),
             },
             repair,

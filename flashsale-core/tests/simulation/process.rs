@@ -67,6 +67,7 @@ pub(crate) fn start(world: &Arc<World>, life: Life) -> (EngineServices, Arc<Stop
         }),
         attempts: Arc::new(world.attempts.clone()),
         dead_letters: world.dead_letters.clone(),
+        decoder: None,
         leadership,
         clock: Arc::new(SkewedClock::new(world.handle.clock(), skew_ms)),
         ids: world.ids.clone(),
