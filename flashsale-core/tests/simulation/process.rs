@@ -24,6 +24,7 @@ const GROUP: &str = "workers";
 /// Sooner than a server, so that a world need not last as long.
 const RELEASE_AFTER_MS: u32 = 12_000;
 const LIMITS: BackgroundLimits = BackgroundLimits {
+    sales_rest_ms: 5_000,
     repair_recent_ms: 2_000,
     repair_all_every: 5,
     ..BackgroundLimits::DEFAULT

@@ -194,22 +194,32 @@ fn is_at_rest(world: &World) -> bool {
         Some(levels) => {
             let current = levels.version == sale.version && levels.epoch == sale.epoch;
             let current = current && !sale.is_recovering();
-            levels.undecided == 0 && current
+            levels.undecided == 0 && (current || may_stay_lost(world, sale))
         }
         None => need_not_be_loaded(world, sale),
     };
     world.all_run() && world.queue.is_drained() && world.all_sales().iter().all(settled)
 }
 
-/// Whether the sale is closed, or over and followed by another of its product.
-fn need_not_be_loaded(world: &World, sale: &Sale) -> bool {
+/// Whether the sale is over and followed by another of its product.
+fn is_followed(world: &World, sale: &Sale) -> bool {
     let mut others = world.all_sales().into_iter();
-    let followed = others.any(|other| {
+    others.any(|other| {
         other.product.id == sale.product.id
             && other.phase != Phase::Scheduled
             && other.window.start >= sale.window.end
-    });
-    sale.phase == Phase::Closed || followed
+    })
+}
+
+fn need_not_be_loaded(world: &World, sale: &Sale) -> bool {
+    let nobody_asks = sale.phase == Phase::Closed && world.books().sold(sale.id) == 0;
+    nobody_asks || is_followed(world, sale)
+}
+
+/// Whether the stock of the sale may have been lost, and need not be rebuilt: its place in the store
+/// is that of the next sale.
+fn may_stay_lost(world: &World, sale: &Sale) -> bool {
+    world.weather.losses.any() && is_followed(world, sale)
 }
 
 /// At rest every unit is where it belongs, and nobody waits for a decision.
@@ -236,6 +246,9 @@ fn balance(world: &World) -> Held {
             let how = format!("the stock of sale {} is not loaded", sale.id);
             return broken("the books balance", how);
         };
+        if may_stay_lost(world, &sale) {
+            continue;
+        }
         let exact = levels.available == totals.remaining
             && levels.reserved == 0
             && levels.undecided == 0
@@ -255,7 +268,8 @@ async fn second_chances(world: &Arc<World>) -> Held {
         let totals = at_once(world.orders.totals(sale.id)).expect("memory does not fail");
         let mut left = totals.map_or(0, |totals| totals.remaining);
         let sells = sale.phase == Phase::Open && sale.status(world.now()) == SaleStatus::Active;
-        let loaded = world.stock.levels(&sale.key()).is_some();
+        let lost = may_stay_lost(world, &sale);
+        let loaded = world.stock.levels(&sale.key()).is_some() && !lost;
         for number in 1..=world.weather.users {
             let user = World::user(number);
             let bought = world.books().outcome(sale.id, &user) == OrderStatus::Success;
@@ -271,6 +285,7 @@ async fn second_chances(world: &Arc<World>) -> Held {
                 Some(AttemptOutcome::Ended) => !sells && (!bought || !loaded),
                 // Nobody resumes a sale that is over.
                 Some(AttemptOutcome::Paused) => !bought && sale.phase == Phase::Paused,
+                Some(AttemptOutcome::Recovering) => lost,
                 _ => false,
             };
             if !right {
@@ -321,6 +336,9 @@ async fn read_results(world: &Arc<World>) -> Held {
 /// The auditor comes to the same end.
 async fn audit(world: &Arc<World>) -> Held {
     for sale in world.all_sales() {
+        if may_stay_lost(world, &sale) {
+            continue;
+        }
         let id = sale.id;
         let account = world
             .request(1, async move |services| {
