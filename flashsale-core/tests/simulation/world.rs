@@ -396,7 +396,7 @@ impl World {
         if self.lives(life) {
             self.handle.end_process(process);
             lock(&self.processes)[process].end();
-            self.handle.sleep(self.handle.below(3_000)).await;
+            self.handle.sleep(self.handle.between(1, 3_000)).await;
             self.start(process);
         }
     }
