@@ -192,27 +192,27 @@ impl Bug {
                 weather.sales = Sales::Again;
             }
             Self::LooksOnlyWhenSalesChange | Self::NobodyLeads => {
-                weather.losses = Losses {
+                weather.lose(Losses {
                     wipes: true,
                     pause_ms: 6_000,
                     ..Losses::default()
-                };
+                });
             }
             Self::DropsResultsAtTheEnd => {
                 weather.sales = Sales::One { ends: true };
-                weather.losses = Losses {
+                weather.lose(Losses {
                     wipes: true,
                     pause_ms: 1_000,
                     ..Losses::default()
-                };
+                });
             }
             Self::NeverComparesStocks => {
                 weather.danger.crash = 1_500;
-                weather.losses = Losses {
+                weather.lose(Losses {
                     rolls_back: true,
                     pause_ms: 1_000,
                     ..Losses::default()
-                };
+                });
             }
             Self::RebuildsAtFirstSight => {
                 weather.sales = lasting;

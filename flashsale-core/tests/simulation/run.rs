@@ -211,8 +211,13 @@ fn is_followed(world: &World, sale: &Sale) -> bool {
     })
 }
 
+/// Whether nobody has bought and nobody will.
 fn need_not_be_loaded(world: &World, sale: &Sale) -> bool {
-    let nobody_asks = sale.phase == Phase::Closed && world.books().sold(sale.id) == 0;
+    let over = match sale.phase {
+        Phase::Scheduled => sale.window.end < world.now(),
+        phase => phase == Phase::Closed,
+    };
+    let nobody_asks = over && world.books().sold(sale.id) == 0;
     nobody_asks || is_followed(world, sale)
 }
 

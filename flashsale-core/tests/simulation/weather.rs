@@ -241,11 +241,17 @@ impl Weather {
             weather.on_publish_failure = OnPublishFailure::Complete;
         }
         if losses.any() {
-            // What queue and stock store have both lost is lost.
-            weather.queue.acked_lost = 0;
-            weather.queue.corrupt = 0;
+            weather.lose(losses);
         }
         weather
+    }
+
+    /// The stock store loses data.
+    pub(crate) fn lose(&mut self, losses: Losses) {
+        self.losses = losses;
+        // What queue and stock store have both lost is lost.
+        self.queue.acked_lost = 0;
+        self.queue.corrupt = 0;
     }
 
     /// Nothing goes wrong by itself.
