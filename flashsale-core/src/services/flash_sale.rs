@@ -173,13 +173,17 @@ impl FlashSaleService {
         if sale.phase == Phase::Scheduled {
             // The stock store does not know it yet, so its clock cannot judge.
             let starts_at = sale.window.start;
-            let early = self.ports.clock.now() < starts_at;
+            let now = self.ports.clock.now();
             self.ports.recorder.count(Metric::NotSelling, 1);
-            return Ok(if early {
+            return Ok(if now < starts_at {
                 self.note(&sale, user, RecordedOutcome::NotStarted);
                 AttemptOutcome::NotStarted { starts_at }
-            } else {
+            } else if now < sale.window.end {
                 AttemptOutcome::Recovering
+            } else {
+                // Nobody will open it any more.
+                self.note(&sale, user, RecordedOutcome::Ended);
+                AttemptOutcome::Ended
             });
         }
         let request = ReserveRequest {

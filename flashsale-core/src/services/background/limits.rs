@@ -37,23 +37,28 @@ pub struct BackgroundLimits {
     pub refusals_pause_ms: u64,
 }
 
+impl BackgroundLimits {
+    /// The usual ones.
+    pub const DEFAULT: Self = Self {
+        sales_poll_ms: 1_000,
+        sales_poll_waiting_ms: 50,
+        sales_rest_ms: 30_000,
+        ahead_max_ms: 3_000,
+        results_kept_ms: 7 * 86_400_000,
+        drift_pause_ms: 2_000,
+        worker_wait_ms: 200,
+        relays: 2,
+        relay_gather_ms: 25,
+        acknowledge_pause_ms: 500,
+        repair_pause_ms: 1_000,
+        repair_recent_ms: 600_000,
+        repair_all_every: 60,
+        refusals_pause_ms: 1_000,
+    };
+}
+
 impl Default for BackgroundLimits {
     fn default() -> Self {
-        Self {
-            sales_poll_ms: 1_000,
-            sales_poll_waiting_ms: 50,
-            sales_rest_ms: 30_000,
-            ahead_max_ms: 3_000,
-            results_kept_ms: 7 * 86_400_000,
-            drift_pause_ms: 2_000,
-            worker_wait_ms: 200,
-            relays: 2,
-            relay_gather_ms: 25,
-            acknowledge_pause_ms: 500,
-            repair_pause_ms: 1_000,
-            repair_recent_ms: 600_000,
-            repair_all_every: 60,
-            refusals_pause_ms: 1_000,
-        }
+        Self::DEFAULT
     }
 }
