@@ -63,10 +63,6 @@ impl AttemptQueue for ListQueue {
     async fn lag(&self, _group: &str, _until: &QueuePosition) -> Result<u64, PortError> {
         Ok(0)
     }
-
-    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
-        Err("a list carries attempts only".to_owned())
-    }
 }
 
 #[derive(Debug)]
@@ -136,6 +132,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sales: database.sales(),
         attempts: database.attempts(),
         dead_letters: database.dead_letters(),
+        decoder: None,
         leadership: Arc::new(SoleProcess),
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidV7),

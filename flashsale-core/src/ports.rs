@@ -7,6 +7,7 @@
 //! same. The sentences of these contracts are the cases of the conformance suites in
 //! `testing`, a module behind the feature of that name.
 
+mod attempt_decoder;
 mod attempt_queue;
 mod attempt_repo;
 mod clock;
@@ -21,6 +22,7 @@ mod stock_store;
 mod token_issuer;
 mod user_repo;
 
+pub use attempt_decoder::AttemptDecoder;
 pub use attempt_queue::{
     AttemptQueue, AttemptReader, Delivery, Published, QueuePosition, Undecodable,
 };

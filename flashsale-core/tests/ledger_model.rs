@@ -55,7 +55,7 @@ enum Command {
         remaining: u8,
     },
     Look {
-        before_ms: i16,
+        min_age_ms: u16,
         unpublished_only: bool,
         max: usize,
     },
@@ -97,8 +97,8 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (near.clone(), change).prop_map(|(version, change)| Command::Apply { version, change }),
         1 => near.clone().prop_map(|epoch| Command::Fence { epoch }),
         1 => (near, 0..6_u8).prop_map(|(epoch, remaining)| Command::Open { epoch, remaining }),
-        2 => (-20..200_i16, any::<bool>(), 0..4_usize)
-            .prop_map(|(before_ms, unpublished_only, max)| Command::Look { before_ms, unpublished_only, max }),
+        2 => (0..220_u16, any::<bool>(), 0..4_usize)
+            .prop_map(|(min_age_ms, unpublished_only, max)| Command::Look { min_age_ms, unpublished_only, max }),
     ]
 }
 
@@ -398,11 +398,11 @@ impl<'a> Run<'a> {
             }
             Command::Open { epoch, remaining } => self.open(epoch, u64::from(remaining)),
             Command::Look {
-                before_ms,
+                min_age_ms,
                 unpublished_only,
                 max,
             } => {
-                self.look(before_ms, unpublished_only, max);
+                self.look(min_age_ms, unpublished_only, max);
             }
         }
         self.check();
@@ -533,8 +533,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn look(&mut self, before_ms: i16, unpublished_only: bool, max: usize) {
-        let before = Timestamp::from_millis(self.now_ms - i64::from(before_ms));
+    fn look(&mut self, min_age_ms: u16, unpublished_only: bool, max: usize) {
+        let now = Timestamp::from_millis(self.now_ms);
+        let latest_ms = self.now_ms.max(self.oracle.latest_ms);
+        let before = Timestamp::from_millis(latest_ms - i64::from(min_age_ms));
         let unpublished = AllocationState::Reserved { logged: false };
         let expected: Vec<_> = self
             .oracle
@@ -546,7 +548,8 @@ impl<'a> Run<'a> {
             .take(max)
             .collect();
         assert_eq!(
-            self.ledger.undecided(before, unpublished_only, max),
+            self.ledger
+                .undecided(now, min_age_ms.into(), unpublished_only, max),
             expected
         );
     }

@@ -62,7 +62,7 @@ fn case_for_stock(mutation: StockMutation) -> Option<&'static str> {
         StockMutation::IgnoresGaps => "a_missing_version_is_a_gap",
         StockMutation::IgnoresTheEpoch => "a_caller_of_another_epoch_is_told_to_ask_again",
         StockMutation::TellsTheNewestFirst => {
-            "unpublished_attempts_come_oldest_first_and_up_to_before"
+            "unpublished_attempts_come_oldest_first_from_an_age_on"
         }
         StockMutation::KeepsTheLastResult => {
             "a_failure_never_replaces_the_success_of_the_same_sale"

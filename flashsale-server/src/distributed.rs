@@ -5,7 +5,7 @@ use flashsale_core::PortError;
 use flashsale_core::ports::{HealthCheck, PasswordHasher, TokenIssuer};
 use flashsale_core::services::{AcceptAfter, AuthService, EnginePorts, OnPublishFailure};
 use flashsale_embedded::{SystemClock, UuidV7};
-use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
+use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 
@@ -87,6 +87,7 @@ impl Distributed {
             sales: Arc::new(self.database.sales()),
             attempts: Arc::new(self.database.attempts()),
             dead_letters: Arc::new(self.database.dead_letters()),
+            decoder: Some(Arc::new(KafkaAttemptDecoder)),
             leadership: Arc::new(self.database.leadership()),
             clock: clock.clone(),
             ids: Arc::new(UuidV7),

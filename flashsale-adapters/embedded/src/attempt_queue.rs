@@ -121,10 +121,6 @@ impl AttemptQueue for EmbeddedAttemptQueue {
             0
         })
     }
-
-    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
-        Err("this queue carries nothing but attempts".to_owned())
-    }
 }
 
 #[async_trait]

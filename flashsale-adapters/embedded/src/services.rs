@@ -16,6 +16,7 @@ impl EmbeddedEngine {
             sales: self.sales(),
             attempts: self.attempts(),
             dead_letters: self.dead_letters(),
+            decoder: None,
             leadership: Arc::new(SoleProcess),
             clock: self.clock(),
             ids: Arc::new(UuidV7),

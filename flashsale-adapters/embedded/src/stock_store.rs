@@ -228,24 +228,24 @@ impl StockStore for EmbeddedStockStore {
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
         self.0.journal.flush();
         self.with_ledger(sale, Vec::new(), |ledger| {
-            ledger.undecided(before, true, max)
+            ledger.undecided(self.0.clock.now(), min_age_ms, true, max)
         })
     }
 
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
         self.0.journal.flush();
         self.with_ledger(sale, Vec::new(), |ledger| {
-            ledger.undecided(before, false, max)
+            ledger.undecided(self.0.clock.now(), min_age_ms, false, max)
         })
     }
 

@@ -98,6 +98,7 @@ fixture!(
     AttemptQueueRig {
         queue: engine.queue(),
         garbage: None,
+        decoder: None,
     }
 );
 fixture!(Arc<dyn SaleRepo>, self, engine, _clock, engine.sales());

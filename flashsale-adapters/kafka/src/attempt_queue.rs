@@ -13,7 +13,6 @@ use crate::attempt_reader::KafkaAttemptReader;
 use crate::config::{ConfigError, KafkaConfig};
 use crate::error::Fault;
 use crate::keeper::Keeper;
-use crate::message::decode;
 use crate::observer::Observers;
 use crate::producer::Producers;
 use crate::readers::Readers;
@@ -125,10 +124,6 @@ impl AttemptQueue for KafkaAttemptQueue {
     async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError> {
         let left = self.0.observers.lag(group, Some(until.clone())).await;
         left.map_err(|fault| fault.of("left"))
-    }
-
-    fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {
-        decode(payload)
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod attempt_decoder;
 mod attempt_queue;
 mod attempt_reader;
 mod bell;
@@ -19,5 +20,6 @@ mod shelf;
 mod topic;
 mod tray;
 
+pub use attempt_decoder::KafkaAttemptDecoder;
 pub use attempt_queue::KafkaAttemptQueue;
 pub use config::{ConfigError, KafkaConfig};

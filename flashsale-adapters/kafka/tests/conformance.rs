@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::testing::{self, AttemptQueueRig, Fixture, GarbageSource, Task};
+use flashsale_kafka::KafkaAttemptDecoder;
 
 use support::{RawWriter, on_the_broker_of_all, queue};
 
@@ -33,6 +34,7 @@ impl Fixture<AttemptQueueRig> for Topics {
         Ok(AttemptQueueRig {
             queue: Arc::new(queue(&config).await),
             garbage: Some(Arc::new(Garbage(RawWriter::new(&config)))),
+            decoder: Some(Arc::new(KafkaAttemptDecoder)),
         })
     }
 

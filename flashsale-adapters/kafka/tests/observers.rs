@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use flashsale_core::ErrorKind;
-use flashsale_core::ports::{AttemptQueue, QueuePosition};
-use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
+use flashsale_core::ports::{AttemptDecoder, AttemptQueue, QueuePosition};
+use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
 use flashsale_stack::Kafka;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -96,8 +96,8 @@ async fn a_message_is_decoded_once_more_from_its_bytes() {
     consumer.assign(&partitions).unwrap();
     let message = consumer.poll(PATIENCE).unwrap().unwrap();
     let payload = message.payload().unwrap();
-    assert_eq!(queue.decode(payload), Ok(attempts[0].clone()));
-    let problem = queue.decode(&payload[1..]).unwrap_err();
+    assert_eq!(KafkaAttemptDecoder.decode(payload), Ok(attempts[0].clone()));
+    let problem = KafkaAttemptDecoder.decode(&payload[1..]).unwrap_err();
     assert_eq!(problem.lines().count(), 1, "{problem}");
 }
 

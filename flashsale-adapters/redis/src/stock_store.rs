@@ -15,7 +15,7 @@ use flashsale_core::PortError;
 use flashsale_core::domain::{
     Allocation, ApplyOutcome, Attempt, Levels, OpenOutcome, ProductId, ReserveOutcome,
     ReserveRequest, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot,
-    Timestamp, UserId,
+    UserId,
 };
 use flashsale_core::ports::{BATCH_MAX, Clock, HealthCheck, StockStore};
 use redis::Value;
@@ -194,20 +194,22 @@ impl StockStore for RedisStockStore {
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let unpublished = self.core.undecided(sale, Wanted::Unpublished, before, max);
+        let unpublished = self
+            .core
+            .undecided(sale, Wanted::Unpublished, min_age_ms, max);
         unpublished.await.map_err(|fault| fault.of("unpublished"))
     }
 
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let overdue = self.core.undecided(sale, Wanted::All, before, max);
+        let overdue = self.core.undecided(sale, Wanted::All, min_age_ms, max);
         overdue.await.map_err(|fault| fault.of("overdue"))
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flashsale_core::domain::{AttemptId, ReserveOutcome, ReserveRequest, SettleOutcome, Timestamp};
+use flashsale_core::domain::{AttemptId, ReserveOutcome, ReserveRequest, SettleOutcome};
 use flashsale_core::ports::{StockStore, StockStoreExt};
 use flashsale_core::{Effect, ErrorKind, PortError};
 use flashsale_redis::RedisStockStore;
@@ -226,7 +226,6 @@ async fn every_call_returns_while_redis_is_frozen() {
     let begun = Instant::now();
     let batch = std::slice::from_ref(&attempt);
     let settlement = settlement(&attempt, CANCELLED);
-    let later = Timestamp::from_millis(i64::MAX);
     let sale = sale();
     let snapshot = snapshot(1);
     let users = [user(1)];
@@ -238,7 +237,7 @@ async fn every_call_returns_while_redis_is_frozen() {
         store.results(sale.product, &users),
         store.settle_one(&sale, &settlement),
         store.open(&sale, &snapshot),
-        store.overdue(&sale, later, 10),
+        store.overdue(&sale, 0, 10),
         store.levels(&sale),
     );
     let took = begun.elapsed();

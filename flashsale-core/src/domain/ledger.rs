@@ -485,13 +485,20 @@ impl Ledger {
         self.allocations.get(user)
     }
 
-    /// The oldest undecided attempts taken at or before `before`, `max` at most; only those that
-    /// the queue does not have, if `unpublished_only`.
-    pub fn undecided(&self, before: Timestamp, unpublished_only: bool, max: usize) -> Vec<Attempt> {
+    /// The oldest undecided attempts that took their units at least `min_age_ms` before `now`,
+    /// `max` at most; only those that the queue does not have, if `unpublished_only`.
+    pub fn undecided(
+        &self,
+        now: Timestamp,
+        min_age_ms: u64,
+        unpublished_only: bool,
+        max: usize,
+    ) -> Vec<Attempt> {
+        let now = self.clock.max(now);
         self.undecided
             .values()
             .filter_map(|user| self.allocations.get_key_value(user))
-            .take_while(|(_, allocation)| allocation.reserved_at <= before)
+            .take_while(|(_, allocation)| now.since_ms(allocation.reserved_at) >= min_age_ms)
             .filter(|(_, allocation)| {
                 !unpublished_only || allocation.state == AllocationState::Reserved { logged: false }
             })

@@ -28,12 +28,6 @@ pub trait AttemptQueue: Debug + Send + Sync + 'static {
 
     /// How many items before a position the group has not committed yet.
     async fn lag(&self, group: &str, until: &QueuePosition) -> Result<u64, PortError>;
-
-    /// Reads an item once more that came out as [`Undecodable`], for example with a newer version.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    fn decode(&self, payload: &[u8]) -> Result<Attempt, String>;
 }
 
 /// A place in an [`AttemptQueue`]. Only the queue that made it can read it; the default is the start.

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::domain::{
     Allocation, ApplyOutcome, Attempt, Levels, OpenOutcome, ProductId, ReserveOutcome,
     ReserveRequest, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot,
-    Timestamp, UserId,
+    UserId,
 };
 use crate::error::PortError;
 
@@ -70,21 +70,23 @@ pub trait StockStore: Debug + Send + Sync + 'static {
         users: &[UserId],
     ) -> Result<Vec<Option<Allocation>>, PortError>;
 
-    /// Undecided attempts that the queue does not have, taken at or before `before`; the oldest
-    /// first, `max` at most.
+    /// Undecided attempts that the queue does not have and whose units were taken at least
+    /// `min_age_ms` ago; the oldest first, `max` at most.
+    ///
+    /// The age is judged by the clock that stamped them, the store's, and is never below 0: with
+    /// `min_age_ms` 0 all of them come.
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError>;
 
-    /// Undecided attempts taken at or before `before`, whether the queue has them or not; the
-    /// oldest first, `max` at most.
+    /// The same of all undecided attempts, whether the queue has them or not.
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError>;
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::domain::{Decision, SaleRef};
 use crate::error::{ErrorKind, PortError};
-use crate::ports::{AttemptQueue, DeadLetter, DeadLetterRepo};
+use crate::ports::{AttemptDecoder, DeadLetter, DeadLetterRepo};
 
 use super::Repair;
 
@@ -14,8 +14,8 @@ use super::Repair;
 pub struct DeadLetters {
     /// Keeps them.
     pub repo: Arc<dyn DeadLetterRepo>,
-    /// Reads them.
-    pub queue: Arc<dyn AttemptQueue>,
+    /// Reads them once more, if they can be read.
+    pub decoder: Option<Arc<dyn AttemptDecoder>>,
     /// Decides about those that can be read by now.
     pub repair: Repair,
 }
@@ -56,7 +56,10 @@ impl DeadLetters {
         let Some(letter) = self.repo.find(id).await? else {
             return Ok(ReplayOutcome::Unknown);
         };
-        let attempt = match self.queue.decode(&letter.item.payload) {
+        let Some(decoder) = &self.decoder else {
+            return Ok(ReplayOutcome::Undecodable(letter.item.problem));
+        };
+        let attempt = match decoder.decode(&letter.item.payload) {
             Ok(attempt) => attempt,
             Err(problem) => return Ok(ReplayOutcome::Undecodable(problem)),
         };

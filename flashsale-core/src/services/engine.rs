@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use crate::error::PortError;
 use crate::ports::{
-    AttemptQueue, AttemptRepo, Clock, DeadLetterRepo, IdSource, Leadership, OrderRepo, Recorder,
-    SaleRepo, StockStore,
+    AttemptDecoder, AttemptQueue, AttemptRepo, Clock, DeadLetterRepo, IdSource, Leadership,
+    OrderRepo, Recorder, SaleRepo, StockStore,
 };
 
 use super::{
@@ -26,6 +26,8 @@ pub struct EnginePorts {
     pub attempts: Arc<dyn AttemptRepo>,
     /// Keeps what came out of the queue and is no attempt.
     pub dead_letters: Arc<dyn DeadLetterRepo>,
+    /// Reads such items once more, if the queue's items have a form that can be read.
+    pub decoder: Option<Arc<dyn AttemptDecoder>>,
     /// Chooses which process looks after a sale.
     pub leadership: Arc<dyn Leadership>,
     /// Tells the time.
@@ -78,6 +80,7 @@ impl EnginePorts {
             sales,
             attempts,
             dead_letters,
+            decoder,
             leadership,
             clock,
             ids,
@@ -95,7 +98,6 @@ impl EnginePorts {
             stock: Arc::clone(&stock),
             queue: Arc::clone(&queue),
             orders: Arc::clone(&orders),
-            clock: Arc::clone(&clock),
             recorder: Arc::clone(&recorder),
             limits: RepairLimits::default(),
         };
@@ -123,7 +125,7 @@ impl EnginePorts {
                 sales,
                 orders: Arc::clone(&orders),
                 stock: Arc::clone(&stock),
-                queue: Arc::clone(&queue),
+                queue,
                 attempts: Arc::clone(&attempts),
                 group: EngineServices::WORKERS.to_owned(),
             },
@@ -137,7 +139,7 @@ impl EnginePorts {
             }),
             dead_letters: DeadLetters {
                 repo: dead_letters,
-                queue,
+                decoder,
                 repair: repair.clone(),
             },
             repair,

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{Epoch, OpenOutcome, Sale, SaleId, SaleRef, SaleResult, Timestamp};
+use crate::domain::{Epoch, OpenOutcome, Sale, SaleId, SaleRef, SaleResult};
 use crate::error::PortError;
 use crate::ports::{AttemptQueue, BATCH_MAX, Metric, QueuePosition, Recorder};
 
@@ -161,10 +161,9 @@ impl Recovery {
     /// Turns the allocations that the store still has into orders: their buyers were promised a result.
     async fn decide_survivors(&self, sale: &SaleRef) -> Result<(), PortError> {
         let SaleService { stock, orders, .. } = &self.sales;
-        let always = Timestamp::from_millis(i64::MAX);
         let mut last = None;
         loop {
-            let attempts = stock.overdue(sale, always, BATCH_MAX).await?;
+            let attempts = stock.overdue(sale, 0, BATCH_MAX).await?;
             let first = attempts.first().map(|attempt| attempt.id);
             // A store that keeps what was settled would keep this going for ever.
             if first.is_none() || first == last {

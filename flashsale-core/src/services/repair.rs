@@ -1,11 +1,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::domain::{Attempt, Decision, FailReason, SaleRef, Timestamp};
+use crate::domain::{Attempt, Decision, FailReason, SaleRef};
 use crate::error::PortError;
-use crate::ports::{
-    AttemptQueue, BATCH_MAX, Clock, Metric, OrderRepo, Published, Recorder, StockStore,
-};
+use crate::ports::{AttemptQueue, BATCH_MAX, Metric, OrderRepo, Published, Recorder, StockStore};
 
 use super::settling;
 
@@ -19,15 +17,13 @@ pub struct Repair {
     pub queue: Arc<dyn AttemptQueue>,
     /// Decides what the queue did not deliver.
     pub orders: Arc<dyn OrderRepo>,
-    /// Tells the age of an attempt.
-    pub clock: Arc<dyn Clock>,
     /// Counts.
     pub recorder: Arc<dyn Recorder>,
     /// When to act.
     pub limits: RepairLimits,
 }
 
-/// How old an attempt must be before [`Repair`] acts.
+/// How old an attempt must be, by the stock store's clock, before [`Repair`] acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RepairLimits {
     /// Publish again what the queue does not have after this time. Default 2,000.
@@ -76,7 +72,6 @@ impl Repair {
     /// # Errors
     /// The first port that fails; what was done until then stands.
     pub async fn step(&self, sale: &SaleRef) -> Result<Repaired, PortError> {
-        let now = self.clock.now();
         let RepairLimits {
             republish_after_ms,
             complete_after_ms,
@@ -84,15 +79,15 @@ impl Repair {
             release_after_ms,
         } = self.limits;
         if let Some(after) = release_after_ms {
-            return self.step_releasing(sale, now, after).await;
+            return self.step_releasing(sale, after).await;
         }
         // First what needs no order repository: that may be the one that is away.
-        let unpublished = now.plus_ms(-i64::from(republish_after_ms));
-        let unpublished = self.stock.unpublished(sale, unpublished, batch).await?;
+        let min_age_ms = republish_after_ms.into();
+        let unpublished = self.stock.unpublished(sale, min_age_ms, batch).await?;
         let republished = self.republish(sale, &unpublished).await;
 
-        let overdue = now.plus_ms(-i64::from(complete_after_ms));
-        let overdue = self.stock.overdue(sale, overdue, batch).await?;
+        let min_age_ms = complete_after_ms.into();
+        let overdue = self.stock.overdue(sale, min_age_ms, batch).await?;
         self.complete(sale, &overdue).await?;
         Ok(Repaired {
             republished: republished?,
@@ -105,7 +100,6 @@ impl Repair {
     async fn step_releasing(
         &self,
         sale: &SaleRef,
-        now: Timestamp,
         release_after_ms: u32,
     ) -> Result<Repaired, PortError> {
         let RepairLimits {
@@ -113,17 +107,17 @@ impl Repair {
             batch,
             ..
         } = self.limits;
-        let before = now.plus_ms(-i64::from(release_after_ms));
-        let unpublished = self.stock.unpublished(sale, before, batch).await?;
+        let min_age_ms = release_after_ms.into();
+        let unpublished = self.stock.unpublished(sale, min_age_ms, batch).await?;
         if !unpublished.is_empty() {
             let reason = FailReason::Cancelled;
             let decisions = self.orders.release(sale, &unpublished, reason).await?;
             self.settle(sale, &unpublished, &decisions).await?;
         }
-        let before = now.plus_ms(-i64::from(complete_after_ms));
-        let mut overdue = self.stock.overdue(sale, before, batch).await?;
+        let min_age_ms = complete_after_ms.into();
+        let mut overdue = self.stock.overdue(sale, min_age_ms, batch).await?;
         if !overdue.is_empty() {
-            let kept = self.stock.unpublished(sale, before, BATCH_MAX).await?;
+            let kept = self.stock.unpublished(sale, min_age_ms, BATCH_MAX).await?;
             let kept: HashSet<_> = kept.iter().map(|attempt| attempt.id).collect();
             overdue.retain(|attempt| !kept.contains(&attempt.id));
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
-use flashsale_core::ports::{SaleRepo, UserRepo};
+use flashsale_core::domain::Attempt;
+use flashsale_core::ports::{AttemptDecoder, SaleRepo, UserRepo};
 use flashsale_core::testing::{
     AttemptQueueRig, AttemptRepoRig, Fixture, GarbageSource, ManualClock, MemoryAttemptQueue,
     MemoryAttemptRepo, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo, MemoryStockStore,
@@ -85,12 +86,22 @@ impl GarbageSource for Garbage {
     }
 }
 
+#[derive(Debug)]
+struct ReadsNothing;
+
+impl AttemptDecoder for ReadsNothing {
+    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
+        Err("not an attempt".to_owned())
+    }
+}
+
 #[async_trait]
 impl Fixture<AttemptQueueRig> for InMemory {
     async fn open(&self, _place: &str) -> Result<AttemptQueueRig, PortError> {
         let queue = MemoryAttemptQueue::new();
         Ok(AttemptQueueRig {
             garbage: Some(Arc::new(Garbage(queue.clone()))),
+            decoder: Some(Arc::new(ReadsNothing)),
             queue: Arc::new(queue),
         })
     }

@@ -170,7 +170,7 @@ async fn a_released_buyer_stands_as_failed_until_the_next_attempt() {
     let (shop, sale) = Shop::selling(5).await;
     let accepted = shop.accepted("ann", sale.id).await;
     let (key, cancelled) = (sale.key(), FailReason::Cancelled);
-    let attempts = shop.stock.overdue(&key, WINDOW.end, 1).await.unwrap();
+    let attempts = shop.stock.overdue(&key, 0, 1).await.unwrap();
     let released = shop.orders.release(&key, &attempts, cancelled).await;
     assert_eq!(released.unwrap(), [Decision::Failed(cancelled)]);
     shop.work().await;

@@ -7,7 +7,7 @@ use flashsale_core::PortError;
 use flashsale_core::domain::{
     Allocation, ApplyOutcome, Attempt, FailReason, Levels, OpenOutcome, OrderStatus, Phase,
     ProductId, ReserveOutcome, ReserveRequest, Sale, SaleChange, SaleRef, SaleResult,
-    SettleOutcome, Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    SettleOutcome, Settlement, StockEvent, StockSnapshot, UserId,
 };
 use flashsale_core::ports::{Metric, StockStore};
 use flashsale_core::services::{
@@ -255,8 +255,8 @@ pass_on! {
     acknowledge(sale: &SaleRef, attempts: &[Attempt]) -> ();
     settle(sale: &SaleRef, settlements: &[Settlement]) -> Vec<SettleOutcome>;
     allocations(sale: &SaleRef, users: &[UserId]) -> Vec<Option<Allocation>>;
-    unpublished(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
-    overdue(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
+    unpublished(sale: &SaleRef, min_age_ms: u64, max: usize) -> Vec<Attempt>;
+    overdue(sale: &SaleRef, min_age_ms: u64, max: usize) -> Vec<Attempt>;
     apply(sale: &SaleRef, event: &StockEvent) -> ApplyOutcome;
     fence(sale: &SaleRef) -> Option<Levels>;
     levels(sale: &SaleRef) -> Option<Levels>;

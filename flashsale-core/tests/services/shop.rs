@@ -116,7 +116,6 @@ impl Shop {
             stock: self.stock.clone(),
             queue: self.queue.clone(),
             orders: self.orders.clone(),
-            clock: self.clock.clone(),
             recorder: self.recorder.clone(),
             limits: RepairLimits::default(),
         }

@@ -48,6 +48,7 @@ pub(crate) fn start(world: &Arc<World>, process: Process) -> EngineServices {
         }),
         attempts: Arc::new(world.attempts.clone()),
         dead_letters: world.dead_letters.clone(),
+        decoder: None,
         leadership: Arc::new(SoleProcess),
         clock: Arc::new(SkewedClock::new(world.handle.clock(), skew_ms)),
         ids: world.ids.clone(),

@@ -113,7 +113,7 @@ pub(crate) async fn call_off(world: Arc<World>) {
             continue;
         };
         let key = sale.key();
-        let Ok(attempts) = stock.overdue(&key, world.now(), 3).await else {
+        let Ok(attempts) = stock.overdue(&key, 0, 3).await else {
             continue;
         };
         if attempts.is_empty() {

@@ -67,7 +67,7 @@ impl KeepSales {
             sales: engine.sales.clone(),
             recovery: engine.recovery.clone().of_group(group),
             leadership: Arc::clone(&engine.leadership),
-            clock: Arc::clone(&engine.repair.clock),
+            clock: Arc::clone(&engine.sales.clock),
             seen: Revision::default(),
             looked_at: HashMap::new(),
             differing: HashMap::new(),
@@ -405,7 +405,7 @@ impl Watch {
             recovery: engine.recovery.clone().of_group(group),
             leadership: Arc::clone(&engine.leadership),
             catalogue: Arc::clone(&engine.catalogue),
-            clock: Arc::clone(&engine.repair.clock),
+            clock: Arc::clone(&engine.sales.clock),
             seen: HashMap::new(),
         }
     }
@@ -480,6 +480,7 @@ impl Chore for Watch {
 #[derive(Debug)]
 pub(super) struct Mend {
     repair: Repair,
+    clock: Arc<dyn Clock>,
     leadership: Arc<dyn Leadership>,
     catalogue: Arc<Catalogue>,
     rounds: u32,
@@ -496,6 +497,7 @@ impl Mend {
     pub(super) fn new(services: &Services) -> Self {
         Self {
             repair: services.engine.repair.clone(),
+            clock: Arc::clone(&services.engine.sales.clock),
             leadership: Arc::clone(&services.engine.leadership),
             catalogue: Arc::clone(&services.engine.catalogue),
             rounds: 0,
@@ -538,7 +540,7 @@ impl Chore for Mend {
     async fn step(&mut self) -> Result<(), PortError> {
         let all = self.rounds.is_multiple_of(Self::ALL_EVERY);
         self.rounds = self.rounds.wrapping_add(1);
-        let since = self.repair.clock.now().plus_ms(-Self::RECENT_MS);
+        let since = self.clock.now().plus_ms(-Self::RECENT_MS);
         let mut first_fault = None;
         for sale in self.catalogue.all() {
             if (all || sale.window.end > since)

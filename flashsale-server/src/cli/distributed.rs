@@ -9,7 +9,7 @@ use flashsale_core::ports::{
 use flashsale_core::services::{AuthService, EnginePorts};
 use flashsale_core::{ErrorKind, PortError};
 use flashsale_embedded::{SystemClock, UuidV7};
-use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
+use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 use flashsale_server::{
@@ -170,6 +170,7 @@ fn services(
         sales: Arc::new(database.sales()),
         attempts: Arc::new(database.attempts()),
         dead_letters: Arc::new(database.dead_letters()),
+        decoder: Some(Arc::new(KafkaAttemptDecoder)),
         leadership: Arc::new(database.leadership()),
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidV7),
@@ -313,9 +314,5 @@ impl AttemptQueue for NoQueue {
 
     async fn lag(&self, _: &str, _: &QueuePosition) -> Result<u64, PortError> {
         Err(not_given("left"))
-    }
-
-    fn decode(&self, _: &[u8]) -> Result<Attempt, String> {
-        Err("KAFKA_BROKERS is not set".to_owned())
     }
 }

@@ -57,6 +57,7 @@ impl Shop {
             sales: Arc::new(MemorySaleRepo::new(database.clone())),
             attempts: Arc::new(MemoryAttemptRepo::new(database.clone())),
             dead_letters: Arc::new(MemoryDeadLetterRepo::new(clock.clone())),
+            decoder: None,
             leadership: Arc::new(SoleProcess),
             clock: clock.clone(),
             ids: Arc::new(SequentialIds::default()),
@@ -172,8 +173,8 @@ moody! {
     acknowledge(sale: &SaleRef, attempts: &[Attempt]) -> ();
     settle(sale: &SaleRef, settlements: &[Settlement]) -> Vec<SettleOutcome>;
     allocations(sale: &SaleRef, users: &[UserId]) -> Vec<Option<Allocation>>;
-    unpublished(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
-    overdue(sale: &SaleRef, before: Timestamp, max: usize) -> Vec<Attempt>;
+    unpublished(sale: &SaleRef, min_age_ms: u64, max: usize) -> Vec<Attempt>;
+    overdue(sale: &SaleRef, min_age_ms: u64, max: usize) -> Vec<Attempt>;
     apply(sale: &SaleRef, event: &StockEvent) -> ApplyOutcome;
     fence(sale: &SaleRef) -> Option<Levels>;
     levels(sale: &SaleRef) -> Option<Levels>;

@@ -1,4 +1,4 @@
-use flashsale_core::domain::{Attempt, SaleRef, Timestamp};
+use flashsale_core::domain::{Attempt, SaleRef};
 use flashsale_core::ports::BATCH_MAX;
 
 use super::Core;
@@ -16,12 +16,12 @@ pub(super) enum Wanted {
 }
 
 impl Core {
-    /// The oldest attempts that were taken at or before `before` and are not decided.
+    /// The oldest attempts that took their units at least `min_age_ms` ago and are not decided.
     pub(super) async fn undecided(
         &self,
         sale: &SaleRef,
         wanted: Wanted,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, Fault> {
         if max == 0 {
@@ -30,10 +30,10 @@ impl Core {
         let state = self.sale(sale);
         let keys = &state.keys;
         let keys_in_order = [keys.sale.as_str(), &keys.users, &keys.outbox];
-        let mut request = Request::script(keys.slot, &scripts::UNDECIDED, &keys_in_order, 4);
+        let mut request = Request::script(keys.slot, &scripts::UNDECIDED, &keys_in_order, 5);
         let command = request.command.arg(sale.id.get());
-        command.arg(before.as_millis()).arg(max.min(BATCH_MAX));
-        command.arg(match wanted {
+        command.arg(self.now()).arg(min_age_ms);
+        command.arg(max.min(BATCH_MAX)).arg(match wanted {
             Wanted::All => "all",
             Wanted::Unpublished => "unpublished",
         });

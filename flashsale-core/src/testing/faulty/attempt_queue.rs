@@ -30,10 +30,6 @@ impl AttemptQueue for Faulty<dyn AttemptQueue> {
         let call = || self.inner.lag(group, until);
         self.faults.around("left", call).await
     }
-
-    fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {
-        self.inner.decode(payload)
-    }
 }
 
 /// A reader with faults. A poll fails before it reads only: what a reader has read and not handed

@@ -4,7 +4,7 @@ use super::Faulty;
 use crate::domain::{
     Allocation, ApplyOutcome, Attempt, Levels, OpenOutcome, ProductId, ReserveOutcome,
     ReserveRequest, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent, StockSnapshot,
-    Timestamp, UserId,
+    UserId,
 };
 use crate::error::PortError;
 use crate::ports::StockStore;
@@ -55,20 +55,20 @@ impl StockStore for Faulty<dyn StockStore> {
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let call = || self.inner.unpublished(sale, before, max);
+        let call = || self.inner.unpublished(sale, min_age_ms, max);
         self.faults.around("unpublished", call).await
     }
 
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let call = || self.inner.overdue(sale, before, max);
+        let call = || self.inner.overdue(sale, min_age_ms, max);
         self.faults.around("overdue", call).await
     }
 

@@ -90,10 +90,6 @@ impl AttemptQueue for MemoryAttemptQueue {
         let end = until.get::<usize>().copied().unwrap_or_default();
         Ok(end.saturating_sub(self.committed(group)) as u64)
     }
-
-    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
-        Err("not an attempt".to_owned())
-    }
 }
 
 /// A reader of a [`MemoryAttemptQueue`].

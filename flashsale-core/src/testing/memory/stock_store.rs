@@ -8,7 +8,7 @@ use super::{check_batch, lock};
 use crate::domain::{
     Allocation, ApplyOutcome, Attempt, Decision, Ledger, Levels, OpenOutcome, OrderId, ProductId,
     ReserveOutcome, ReserveRequest, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement,
-    StockEvent, StockSnapshot, Timestamp, UserId,
+    StockEvent, StockSnapshot, UserId,
 };
 use crate::error::PortError;
 use crate::ports::{Clock, StockStore};
@@ -153,20 +153,22 @@ impl StockStore for MemoryStockStore {
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let found = self.with(sale, |ledger| ledger.undecided(before, true, max));
+        let now = self.clock.now();
+        let found = self.with(sale, |ledger| ledger.undecided(now, min_age_ms, true, max));
         Ok(found.unwrap_or_default())
     }
 
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let found = self.with(sale, |ledger| ledger.undecided(before, false, max));
+        let now = self.clock.now();
+        let found = self.with(sale, |ledger| ledger.undecided(now, min_age_ms, false, max));
         Ok(found.unwrap_or_default())
     }
 

@@ -274,19 +274,19 @@ impl StockStore for MutantStockStore {
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        Ok(self.in_order(self.inner.unpublished(sale, before, max).await?))
+        Ok(self.in_order(self.inner.unpublished(sale, min_age_ms, max).await?))
     }
 
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        Ok(self.in_order(self.inner.overdue(sale, before, max).await?))
+        Ok(self.in_order(self.inner.overdue(sale, min_age_ms, max).await?))
     }
 
     async fn apply(&self, sale: &SaleRef, event: &StockEvent) -> Result<ApplyOutcome, PortError> {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::{ensure_invalid, fresh_place};
 use crate::domain::{Attempt, AttemptId, Epoch, SaleRef, Timestamp};
 use crate::error::PortError;
-use crate::ports::{AttemptQueue, AttemptReader, BATCH_MAX, Delivery, Published};
+use crate::ports::{AttemptDecoder, AttemptQueue, AttemptReader, BATCH_MAX, Delivery, Published};
 use crate::testing::report::{Checked, Ran, ensure, ensure_eq, run_cases};
 use crate::testing::samples::{self, units, user};
 use crate::testing::{Fixture, Report, Violation};
@@ -24,6 +24,8 @@ pub struct AttemptQueueRig {
     pub queue: Arc<dyn AttemptQueue>,
     /// Where garbage gets into it, if there is a way.
     pub garbage: Option<Arc<dyn GarbageSource>>,
+    /// Reads it once more, if its items have a form of their own.
+    pub decoder: Option<Arc<dyn AttemptDecoder>>,
 }
 
 /// Puts things into a queue that are not attempts.
@@ -578,7 +580,8 @@ async fn what_a_rewind_brings_back_is_left(rigs: Rigs<'_>) -> Checked {
 
 async fn what_came_out_as_undecodable_is_refused_again(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs).await?;
-    let Some(garbage) = bench.rig.garbage.clone() else {
+    let rig = &bench.rig;
+    let (Some(garbage), Some(decoder)) = (rig.garbage.clone(), rig.decoder.clone()) else {
         return Ok(Ran::Skipped);
     };
     let payload = format!("not an attempt {}", samples::fresh_number()).into_bytes();
@@ -589,7 +592,7 @@ async fn what_came_out_as_undecodable_is_refused_again(rigs: Rigs<'_>) -> Checke
             let Delivery::Undecodable(item) = delivery else {
                 continue;
             };
-            let problem = bench.queue.decode(&item.payload).err();
+            let problem = decoder.decode(&item.payload).err();
             ensure_eq!("what is wrong with it", problem, Some(item.problem));
             if item.payload == payload {
                 return Ok(Ran::Yes);

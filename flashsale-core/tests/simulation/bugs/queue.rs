@@ -95,10 +95,6 @@ impl AttemptQueue for BuggyQueue {
         self.inner.lag(group, until).await
     }
 
-    fn decode(&self, payload: &[u8]) -> Result<Attempt, String> {
-        self.inner.decode(payload)
-    }
-
     async fn subscribe(&self, group: &str) -> Result<Box<dyn AttemptReader>, PortError> {
         let inner = self.inner.subscribe(group).await?;
         Ok(match self.bug {

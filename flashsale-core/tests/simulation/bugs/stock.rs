@@ -5,7 +5,7 @@ use flashsale_core::PortError;
 use flashsale_core::domain::{
     Allocation, AllocationState, ApplyOutcome, Attempt, Decision, FailReason, Levels, OpenOutcome,
     ProductId, ReserveOutcome, ReserveRequest, SaleId, SaleRef, SaleResult, SettleOutcome,
-    Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
+    Settlement, StockEvent, StockSnapshot, UserId,
 };
 use flashsale_core::ports::{Clock, StockStore};
 use flashsale_core::testing::MemoryStockStore;
@@ -118,22 +118,27 @@ impl StockStore for BuggyStockStore {
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
         if self.bug == Bug::HasNoOutbox {
             return Ok(Vec::new());
         }
-        self.inner.unpublished(&self.sale(sale), before, max).await
+        self.inner
+            .unpublished(&self.sale(sale), min_age_ms, max)
+            .await
     }
 
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let mut overdue = self.inner.overdue(&self.sale(sale), before, max).await?;
+        let mut overdue = self
+            .inner
+            .overdue(&self.sale(sale), min_age_ms, max)
+            .await?;
         if !self.bug.has_completer() {
             let books = self.world.books();
             overdue.retain(|attempt| books.is_decided(attempt.id));
@@ -253,19 +258,19 @@ impl StockStore for ReopeningStockStore {
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        self.inner.unpublished(sale, before, max).await
+        self.inner.unpublished(sale, min_age_ms, max).await
     }
 
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        self.inner.overdue(sale, before, max).await
+        self.inner.overdue(sale, min_age_ms, max).await
     }
 
     async fn apply(&self, sale: &SaleRef, event: &StockEvent) -> Result<ApplyOutcome, PortError> {

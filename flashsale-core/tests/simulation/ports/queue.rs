@@ -193,10 +193,6 @@ impl AttemptQueue for SimAttemptQueue {
         self.line.call("lag", About::default(), run).await
     }
 
-    fn decode(&self, _payload: &[u8]) -> Result<Attempt, String> {
-        Err("damaged".to_owned())
-    }
-
     async fn subscribe(&self, _group: &str) -> Result<Box<dyn AttemptReader>, PortError> {
         self.line
             .call("subscribe", About::default(), || Ok(()))

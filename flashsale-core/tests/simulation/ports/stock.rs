@@ -6,7 +6,7 @@ use flashsale_core::PortError;
 use flashsale_core::domain::{
     Allocation, ApplyOutcome, Attempt, Levels, OpenOutcome, ProductId, ReserveOutcome,
     ReserveRequest, SaleId, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
-    StockSnapshot, Timestamp, UserId,
+    StockSnapshot, UserId,
 };
 use flashsale_core::ports::StockStore;
 
@@ -177,16 +177,16 @@ impl StockStore for SimStockStore {
     async fn unpublished(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let arguments = (before, max);
+        let arguments = (min_age_ms, max);
         self.call(
             "unpublished",
             about(sale, None, 1),
             sale,
             arguments,
-            |store, sale, (before, max)| at_once(store.unpublished(sale, *before, *max)),
+            |store, sale, (age, max)| at_once(store.unpublished(sale, *age, *max)),
         )
         .await
     }
@@ -194,16 +194,16 @@ impl StockStore for SimStockStore {
     async fn overdue(
         &self,
         sale: &SaleRef,
-        before: Timestamp,
+        min_age_ms: u64,
         max: usize,
     ) -> Result<Vec<Attempt>, PortError> {
-        let arguments = (before, max);
+        let arguments = (min_age_ms, max);
         self.call(
             "overdue",
             about(sale, None, 1),
             sale,
             arguments,
-            |store, sale, (before, max)| at_once(store.overdue(sale, *before, *max)),
+            |store, sale, (age, max)| at_once(store.overdue(sale, *age, *max)),
         )
         .await
     }

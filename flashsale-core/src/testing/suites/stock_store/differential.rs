@@ -266,19 +266,19 @@ impl<'a> Run<'a> {
             .map(|u| self.ledger.allocation(u).cloned())
             .collect();
         ensure_eq!("the allocations", allocations, expected);
-        let before = self.now.plus_ms(-(self.random.below(200) as i64));
+        let min_age_ms = self.random.below(200);
         let max = 1 + self.random.below(6) as usize;
-        let unpublished = self.bench.store.unpublished(&sale, before, max).await?;
+        let unpublished = self.bench.store.unpublished(&sale, min_age_ms, max).await?;
         ensure_eq!(
             "unpublished",
             unpublished,
-            self.ledger.undecided(before, true, max)
+            self.ledger.undecided(self.now, min_age_ms, true, max)
         );
-        let overdue = self.bench.store.overdue(&sale, before, max).await?;
+        let overdue = self.bench.store.overdue(&sale, min_age_ms, max).await?;
         ensure_eq!(
             "overdue",
             overdue,
-            self.ledger.undecided(before, false, max)
+            self.ledger.undecided(self.now, min_age_ms, false, max)
         );
         Ok(())
     }

@@ -25,10 +25,7 @@ pub(super) async fn an_attempt_is_unpublished_until_it_is_acknowledged(rigs: Rig
         .acknowledge(&bench.sale, &attempts[1..2])
         .await?;
     let left = vec![attempts[0].clone(), attempts[2].clone()];
-    let unpublished = bench
-        .store
-        .unpublished(&bench.sale, START.plus_ms(100), 10)
-        .await?;
+    let unpublished = bench.store.unpublished(&bench.sale, 0, 10).await?;
     ensure_eq!("the unpublished attempts", unpublished, left);
     let levels = bench.levels().await?;
     ensure_eq!(
@@ -72,10 +69,7 @@ pub(super) async fn unknown_and_decided_attempts_are_passed_over(rigs: Rigs<'_>)
         attempts[3].clone(),
     ];
     bench.store.acknowledge(&bench.sale, &batch).await?;
-    let unpublished = bench
-        .store
-        .unpublished(&bench.sale, START.plus_ms(100), 10)
-        .await?;
+    let unpublished = bench.store.unpublished(&bench.sale, 0, 10).await?;
     ensure_eq!(
         "the unpublished attempts",
         unpublished,
@@ -92,14 +86,14 @@ pub(super) async fn unknown_and_decided_attempts_are_passed_over(rigs: Rigs<'_>)
     Ok(Ran::Yes)
 }
 
-pub(super) async fn unpublished_attempts_come_oldest_first_and_up_to_before(
+pub(super) async fn unpublished_attempts_come_oldest_first_from_an_age_on(
     rigs: Rigs<'_>,
 ) -> Checked {
     let (bench, attempts) = spaced(rigs, 4).await?;
-    for (before_ms, count) in [(0, 0), (9, 0), (10, 1), (29, 2), (30, 3), (1_000, 4)] {
-        let before = START.plus_ms(before_ms);
-        let unpublished = bench.store.unpublished(&bench.sale, before, 10).await?;
-        let what = format!("unpublished up to {before_ms} ms");
+    bench.clock.set(START.plus_ms(100));
+    for (age_ms, count) in [(u64::MAX, 0), (91, 0), (90, 1), (71, 2), (70, 3), (0, 4)] {
+        let unpublished = bench.store.unpublished(&bench.sale, age_ms, 10).await?;
+        let what = format!("unpublished for {age_ms} ms");
         ensure_eq!(what, unpublished, attempts[..count].to_vec());
     }
     let oldest = bench.levels().await?.oldest_reserved_at;
@@ -113,10 +107,10 @@ pub(super) async fn overdue_attempts_come_logged_or_not(rigs: Rigs<'_>) -> Check
     bench
         .settle(&attempts[0], Decision::Success(order(1)))
         .await?;
-    for (before_ms, end) in [(19, 1), (20, 2), (30, 3), (1_000, 4)] {
-        let before = START.plus_ms(before_ms);
-        let overdue = bench.store.overdue(&bench.sale, before, 10).await?;
-        let what = format!("overdue at {before_ms} ms");
+    bench.clock.set(START.plus_ms(100));
+    for (age_ms, end) in [(81, 1), (80, 2), (70, 3), (0, 4)] {
+        let overdue = bench.store.overdue(&bench.sale, age_ms, 10).await?;
+        let what = format!("undecided for {age_ms} ms");
         ensure_eq!(what, overdue, attempts[1..end].to_vec());
     }
     let oldest = bench.levels().await?.oldest_reserved_at;
@@ -124,25 +118,39 @@ pub(super) async fn overdue_attempts_come_logged_or_not(rigs: Rigs<'_>) -> Check
     Ok(Ran::Yes)
 }
 
+pub(super) async fn no_attempt_is_younger_than_nothing_when_the_clock_goes_back(
+    rigs: Rigs<'_>,
+) -> Checked {
+    let (bench, attempts) = spaced(rigs, 3).await?;
+    bench.clock.set(START.plus_ms(5));
+    for (age_ms, count) in [(0, 3), (1, 2), (10, 2), (20, 1), (21, 0)] {
+        let overdue = bench.store.overdue(&bench.sale, age_ms, 10).await?;
+        let what = format!("undecided for {age_ms} ms");
+        ensure_eq!(what, overdue, attempts[..count].to_vec());
+        let unpublished = bench.store.unpublished(&bench.sale, age_ms, 10).await?;
+        let what = format!("unpublished for {age_ms} ms");
+        ensure_eq!(what, unpublished, attempts[..count].to_vec());
+    }
+    Ok(Ran::Yes)
+}
+
 pub(super) async fn at_most_max_attempts_come(rigs: Rigs<'_>) -> Checked {
     let (bench, attempts) = spaced(rigs, 5).await?;
     bench.store.acknowledge(&bench.sale, &attempts[..1]).await?;
-    let late = START.plus_ms(1_000);
-    let overdue = bench.store.overdue(&bench.sale, late, 2).await?;
+    let overdue = bench.store.overdue(&bench.sale, 0, 2).await?;
     ensure_eq!("overdue", overdue, attempts[..2].to_vec());
-    let unpublished = bench.store.unpublished(&bench.sale, late, 2).await?;
+    let unpublished = bench.store.unpublished(&bench.sale, 0, 2).await?;
     ensure_eq!("unpublished", unpublished, attempts[1..3].to_vec());
-    let none = bench.store.overdue(&bench.sale, late, 0).await?;
+    let none = bench.store.overdue(&bench.sale, 0, 0).await?;
     ensure_eq!("none", none, vec![]);
     Ok(Ran::Yes)
 }
 
 pub(super) async fn nothing_is_undecided_in_a_sale_that_is_not_loaded(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::unopened(rigs, 1).await?;
-    let late = START.plus_ms(1_000);
-    let overdue = bench.store.overdue(&bench.sale, late, 10).await?;
+    let overdue = bench.store.overdue(&bench.sale, 0, 10).await?;
     ensure_eq!("overdue", overdue, vec![]);
-    let unpublished = bench.store.unpublished(&bench.sale, late, 10).await?;
+    let unpublished = bench.store.unpublished(&bench.sale, 0, 10).await?;
     ensure_eq!("unpublished", unpublished, vec![]);
     Ok(Ran::Yes)
 }
