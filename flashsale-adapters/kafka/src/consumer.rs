@@ -58,6 +58,8 @@ const NOTIFY_EVERY: usize = 256;
 const FULL_PATIENCE: Duration = Duration::from_millis(500);
 /// The pause before a new client takes the place of one that cannot go on.
 const REPLACE_PAUSE: Duration = Duration::from_millis(20);
+/// The same if none can be made.
+const JOIN_PAUSE: Duration = Duration::from_millis(500);
 /// The longest time that a member takes to leave. If the brokers are away or the group rebalances it
 /// may not do: then others wait for its session.
 const LEAVE_MAX: Duration = Duration::from_millis(300);
@@ -71,17 +73,17 @@ impl GroupConsumer {
         let _end = EndOnDrop(&self.buffer);
         while !self.buffer.is_closed() {
             let session_ms = self.session_ms.load(Ordering::Acquire);
-            match self
-                .join(session_ms)
-                .map(|client| self.serve(&client, session_ms))
-            {
-                Ok(End::Session) => self.lengthen_session(),
-                Ok(End::Closed | End::Fatal) => {}
-                Err(error) => {
-                    tracing::error!(%error, "no Kafka consumer can be made; trying again")
+            let pause = match self.join(session_ms) {
+                Ok(client) => {
+                    self.serve(&client, session_ms);
+                    REPLACE_PAUSE
                 }
-            }
-            self.buffer.wait_for_close(REPLACE_PAUSE);
+                Err(error) => {
+                    tracing::warn!(%error, "no Kafka consumer can be made; trying again");
+                    JOIN_PAUSE
+                }
+            };
+            self.buffer.wait_for_close(pause);
         }
     }
 
@@ -99,7 +101,7 @@ impl GroupConsumer {
     }
 
     /// Uses a client until it is done with.
-    fn serve(&self, client: &Client, session_ms: u64) -> End {
+    fn serve(&self, client: &Client, session_ms: u64) {
         let committer = OffsetCommitter::new(self, client);
         let end = std::thread::scope(|scope| {
             scope.spawn(|| committer.run());
@@ -109,13 +111,12 @@ impl GroupConsumer {
         self.buffer.revoke_all();
         match end {
             End::Closed => leave(client),
-            End::Session => {}
+            End::Session => self.lengthen_session(),
             End::Fatal => {
                 let why = client.client().fatal_error();
                 tracing::warn!(group = self.group, ?why, "a Kafka consumer is replaced");
             }
         }
-        end
     }
 
     /// Polls until the client is done with.

@@ -26,7 +26,8 @@ pub(crate) struct Stop<'a>(&'a OffsetCommitter<'a>);
 /// The longest time without a look around.
 const IDLE: Duration = Duration::from_millis(100);
 /// The pause before a commit is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 impl<'a> OffsetCommitter<'a> {
     pub(crate) fn new(consumer: &'a GroupConsumer, client: &'a Client) -> Self {
@@ -43,31 +44,36 @@ impl<'a> OffsetCommitter<'a> {
 
     /// Commits what is done, again and again, until it is stopped; then once more.
     pub(crate) fn run(&self) {
+        let mut pause = RETRY_PAUSE_MIN;
         loop {
-            let was_stopped = self.is_stopped();
+            let is_last = self.is_stopped();
             let offsets = self.consumer.buffer.done(|| !self.is_stopped(), IDLE);
-            if !offsets.is_empty() && !self.commit(&offsets) && !was_stopped {
-                std::thread::sleep(RETRY_PAUSE);
-            }
-            if was_stopped {
+            let committed = offsets.is_empty() || self.commit(&offsets);
+            if is_last {
                 return;
+            }
+            if committed {
+                pause = RETRY_PAUSE_MIN;
+            } else {
+                std::thread::sleep(pause);
+                pause = RETRY_PAUSE_MAX.min(pause * 2);
             }
         }
     }
 
+    /// Says whether they are committed.
     fn commit(&self, offsets: &BTreeMap<i32, i64>) -> bool {
         let GroupConsumer { buffer, .. } = self.consumer;
-        match self.try_to_commit(offsets) {
-            Ok(()) => buffer.confirm(offsets),
-            Err(error) if is_rebalance(&error) => return false,
-            Err(error) => {
-                if let Some(refusal) = self.consumer.heed(&error) {
-                    buffer.refuse(refusal);
-                }
-                return false;
-            }
+        let Err(error) = self.try_to_commit(offsets) else {
+            buffer.confirm(offsets);
+            return true;
+        };
+        if !is_rebalance(&error)
+            && let Some(refusal) = self.consumer.heed(&error)
+        {
+            buffer.refuse(refusal);
         }
-        true
+        false
     }
 
     fn try_to_commit(&self, offsets: &BTreeMap<i32, i64>) -> KafkaResult<()> {

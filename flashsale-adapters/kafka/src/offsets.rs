@@ -121,20 +121,18 @@ impl OffsetClient {
     }
 
     fn end(&mut self, deadline: Instant) -> Result<EndOffsets, Fault> {
-        self.call(None, |client, topic| {
+        let ends = self.call(None, |client, topic| {
             let metadata = client.fetch_metadata(Some(topic), left(deadline))?;
             let partitions = metadata.topics().iter().flat_map(|one| one.partitions());
             let partitions: Vec<_> = partitions.map(|partition| partition.id()).collect();
             list_offsets(client, topic, &partitions, Offset::End, deadline)
-        })
-        .and_then(|ends| match ends.is_empty() {
-            true => {
-                let topic = &self.config.topic;
-                let line = format!("the topic {topic} is not there");
-                Err(Fault::unavailable(line))
-            }
-            false => Ok(ends),
-        })
+        })?;
+        if ends.is_empty() {
+            let topic = &self.config.topic;
+            let line = format!("the topic {topic} is not there");
+            return Err(Fault::unavailable(line));
+        }
+        Ok(ends)
     }
 
     fn lag(&mut self, group: &str, ends: &EndOffsets, deadline: Instant) -> Result<u64, Fault> {
@@ -184,7 +182,7 @@ impl OffsetClient {
     }
 }
 
-/// The oldest or the next offset of each of these partitions.
+/// The oldest or the next offset of each of these partitions, all of them.
 fn list_offsets(
     client: &Client,
     topic: &str,
@@ -199,7 +197,12 @@ fn list_offsets(
     for partition in partitions {
         asked.add_partition_offset(topic, *partition, which)?;
     }
-    known(&client.offsets_for_times(asked, left(deadline))?)
+    let listed = known(&client.offsets_for_times(asked, left(deadline))?)?;
+    // Whoever waits until a group is at the end must not pass over a partition.
+    match listed.len() == partitions.len() {
+        true => Ok(listed),
+        false => Err(KafkaError::OffsetFetch(Code::UnknownPartition)),
+    }
 }
 
 /// The next offset of each of these partitions that the client's group has committed something in.
