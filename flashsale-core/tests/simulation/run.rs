@@ -221,10 +221,12 @@ fn need_not_be_loaded(world: &World, sale: &Sale) -> bool {
     nobody_asks || is_followed(world, sale)
 }
 
-/// Whether the stock of the sale may have been lost, and need not be rebuilt: its place in the store
-/// is that of the next sale.
+/// Whether the stock of the sale may have been lost, or missed a change, and is left like that: its
+/// place in the store is that of the next sale.
 fn may_stay_lost(world: &World, sale: &Sale) -> bool {
-    world.weather.losses.any() && is_followed(world, sale)
+    let levels = world.stock.levels(&sale.key());
+    let missed = levels.is_some_and(|levels| levels.version != sale.version);
+    is_followed(world, sale) && (missed || world.weather.losses.any())
 }
 
 /// At rest every unit is where it belongs, and nobody waits for a decision.
@@ -289,7 +291,7 @@ async fn second_chances(world: &Arc<World>) -> Held {
                 Some(AttemptOutcome::SoldOut) => !bought && sells && left == 0,
                 Some(AttemptOutcome::Ended) => !sells && (!bought || !loaded),
                 // Nobody resumes a sale that is over.
-                Some(AttemptOutcome::Paused) => !bought && sale.phase == Phase::Paused,
+                Some(AttemptOutcome::Paused) => !bought && (lost || sale.phase == Phase::Paused),
                 Some(AttemptOutcome::Recovering) => lost,
                 _ => false,
             };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{BackgroundTask, TaskEvent, TaskReport, Wait};
+use super::{BackgroundLimits, BackgroundTask, TaskEvent, TaskReport, Wait};
 use crate::domain::{Levels, Phase, Sale, SaleId};
 use crate::error::PortError;
 use crate::ports::{Clock, Leadership};
@@ -18,7 +18,7 @@ pub struct DriftMonitor {
     leadership: Arc<dyn Leadership>,
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
-    pause_ms: u64,
+    limits: BackgroundLimits,
     /// What was seen of each sale at the last look.
     seen: HashMap<SaleId, Seen>,
 }
@@ -42,7 +42,7 @@ impl DriftMonitor {
             leadership: Arc::clone(&services.leadership),
             catalogue: Arc::clone(&services.catalogue),
             clock: Arc::clone(&services.sales.clock),
-            pause_ms: services.limits.drift_pause_ms,
+            limits: services.limits,
             seen: HashMap::new(),
         }
     }
@@ -93,7 +93,7 @@ impl BackgroundTask for DriftMonitor {
     }
 
     fn next(&self) -> Wait {
-        Wait::Pause(self.pause_ms)
+        Wait::Pause(self.limits.drift_pause_ms)
     }
 
     async fn ready(&mut self) {}
@@ -101,10 +101,8 @@ impl BackgroundTask for DriftMonitor {
     /// A sale that cannot be looked at keeps none of the others from it.
     async fn step(&mut self, _now_ms: u64) -> TaskReport {
         let now = self.clock.now();
-        let mut sales = self.catalogue.all();
-        sales.retain(|sale| {
-            sale.window.start <= now && now < sale.window.end && sale.phase != Phase::Scheduled
-        });
+        let mut sales = self.catalogue.kept(now, self.limits.results_kept_ms);
+        sales.retain(|sale| sale.window.start <= now && sale.phase != Phase::Scheduled);
         self.seen
             .retain(|id, _| sales.iter().any(|sale| sale.id == *id));
         let mut report = TaskReport::default();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{BackgroundLimits, BackgroundTask, TaskEvent, TaskReport, Wait};
-use crate::domain::{Epoch, Phase, ProductId, Sale, SaleId, Timestamp};
+use crate::domain::{Epoch, Phase, Sale, SaleId, Timestamp};
 use crate::error::PortError;
 use crate::ports::{Leadership, Revision};
 use crate::services::{EngineServices, Recovery, RecoveryProgress, SaleService, StockReadiness};
@@ -65,7 +65,7 @@ impl SaleSupervisor {
     async fn prepare_all(&mut self, now_ms: u64, report: &mut TaskReport) -> Result<(), PortError> {
         self.sales.catalogue.refresh().await?;
         let now = self.sales.clock.now();
-        let sales = self.wanted(now);
+        let sales = self.sales.catalogue.kept(now, self.limits.results_kept_ms);
         self.waiting = false;
         self.looked_at
             .retain(|id, _| sales.iter().any(|sale| sale.id == *id));
@@ -80,27 +80,6 @@ impl SaleSupervisor {
             self.sales.catalogue.refresh().await?;
         }
         Ok(())
-    }
-
-    /// The sales whose stock has to be there: those that are not over, and of each product the one
-    /// that its buyers still read their results of.
-    fn wanted(&self, now: Timestamp) -> Vec<Arc<Sale>> {
-        let sales = self.sales.catalogue.all();
-        let mut last: HashMap<ProductId, &Sale> = HashMap::new();
-        for sale in sales.iter().filter(|sale| sale.phase != Phase::Scheduled) {
-            let last = last.entry(sale.product.id).or_insert(sale);
-            if last.window.start < sale.window.start {
-                *last = sale;
-            }
-        }
-        let kept_since = now.plus_ms(-millis(self.limits.results_kept_ms));
-        let wanted = sales.iter().filter(|sale| {
-            let last = last
-                .get(&sale.product.id)
-                .is_some_and(|last| last.id == sale.id);
-            sale.window.end > now || (last && sale.window.end > kept_since)
-        });
-        wanted.cloned().collect()
     }
 
     /// Prepares one sale if there may be something to do; says whether the repository has changed
@@ -127,12 +106,12 @@ impl SaleSupervisor {
             ..
         } = self.limits;
         let selling =
-            sale.window.start <= now.plus_ms(millis(sales_rest_ms)) && now < sale.window.end;
+            sale.window.start <= now.plus_ms(sales_rest_ms as i64) && now < sale.window.end;
         let rest_ms = match readiness {
             StockReadiness::Ready if selling => 0,
             StockReadiness::Ready | StockReadiness::TooEarly => sales_rest_ms,
             StockReadiness::Waiting => {
-                self.waiting |= sale.window.start <= now.plus_ms(millis(sales_poll_ms));
+                self.waiting |= sale.window.start <= now.plus_ms(sales_poll_ms as i64);
                 return Ok(false);
             }
             StockReadiness::Ahead => {
@@ -170,11 +149,6 @@ impl SaleSupervisor {
         self.waiting = true;
         Ok(())
     }
-}
-
-/// A time as the hour is told in.
-fn millis(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
