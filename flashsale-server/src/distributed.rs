@@ -9,9 +9,9 @@ use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 
-use crate::app::Services;
 use crate::dependency::Dependency;
 use crate::metrics::Metrics;
+use crate::services::Services;
 
 /// The distributed engine: stock in Redis, attempts through Kafka, orders in PostgreSQL.
 ///

@@ -13,13 +13,17 @@ mod dependency;
 #[cfg(feature = "distributed")]
 mod distributed;
 mod http;
+mod http_config;
 mod metrics;
+mod services;
 
-pub use app::{HttpConfig, HttpConfigInvalid, Services, app, openapi};
+pub use app::{app, openapi};
 pub use background::{Background, BackgroundConfig};
 pub use dependency::Dependency;
 #[cfg(feature = "distributed")]
 pub use distributed::{Distributed, DistributedConfig, DistributedInvalid};
 pub use flashsale_core::services::Role;
 pub use http::{ServeError, serve};
+pub use http_config::{HttpConfig, HttpConfigInvalid};
 pub use metrics::Metrics;
+pub use services::Services;

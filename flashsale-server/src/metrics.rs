@@ -1,12 +1,10 @@
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use flashsale_core::ports::{Metric, Recorder};
 use poem::http::{Method, StatusCode};
-
-use crate::http::Route;
 
 /// Counts what the services report and what requests get for an answer, and shows it in the
 /// Prometheus text format.
@@ -31,20 +29,28 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Counts {
     reported: [AtomicU64; Metric::ALL.len()],
-    exchanges: [[[AtomicU64; STATUSES.len() + 1]; METHODS.len() + 1]; Route::ALL.len()],
-    durations: [Durations; Route::ALL.len()],
+    /// Those of each route, and of requests to none of them; there once the routes are known.
+    requests: OnceLock<Vec<RouteCounts>>,
+}
+
+#[derive(Debug)]
+struct RouteCounts {
+    path: &'static str,
+    answers: [[AtomicU64; STATUSES.len() + 1]; METHODS.len() + 1],
+    durations: Durations,
 }
 
 #[derive(Debug)]
 struct Durations {
-    /// Exchanges that took at most the bound of the same index, and one for all others.
+    /// Requests that took at most the bound of the same index, and one for all others.
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_us: AtomicU64,
 }
 
 /// A request and its answer.
-pub(crate) struct Exchange<'a> {
-    pub(crate) route: Route,
+pub(crate) struct RequestRecord<'a> {
+    /// The number of the route among those that were named; nothing if it was to none.
+    pub(crate) route: Option<usize>,
     pub(crate) method: &'a Method,
     pub(crate) status: StatusCode,
     pub(crate) took: Duration,
@@ -63,20 +69,21 @@ const BOUNDS_US: [u64; 13] = [
 impl Metrics {
     /// Counts that are all 0.
     pub fn new() -> Self {
-        let zero = || AtomicU64::new(0);
         let counts = Counts {
-            reported: std::array::from_fn(|_| zero()),
-            exchanges: std::array::from_fn(|_| {
-                std::array::from_fn(|_| std::array::from_fn(|_| zero()))
-            }),
-            durations: std::array::from_fn(|_| Durations {
-                buckets: std::array::from_fn(|_| zero()),
-                sum_us: zero(),
-            }),
+            reported: std::array::from_fn(|_| AtomicU64::new(0)),
+            requests: OnceLock::new(),
         };
         Self {
             counts: Arc::new(counts),
         }
+    }
+
+    /// Says what the routes are whose requests are recorded. The first who says it is heard.
+    pub(crate) fn name_routes(&self, paths: impl FnOnce() -> Vec<&'static str>) {
+        self.counts.requests.get_or_init(|| {
+            let paths = paths().into_iter().chain(["unmatched"]);
+            paths.map(RouteCounts::new).collect()
+        });
     }
 
     /// All counts in the Prometheus text format, version 0.0.4.
@@ -87,20 +94,27 @@ impl Metrics {
         text
     }
 
-    pub(crate) fn exchange(&self, exchange: &Exchange<'_>) {
-        let route = exchange.route as usize;
-        let method = METHODS.iter().position(|method| method == exchange.method);
-        let status = exchange.status.as_u16();
+    /// Counts a request and its answer.
+    pub(crate) fn record(&self, record: &RequestRecord<'_>) {
+        let Some((unmatched, routes)) = self.counts.requests.get().and_then(|all| all.split_last())
+        else {
+            return;
+        };
+        let route = record.route.and_then(|number| routes.get(number));
+        let counts = route.unwrap_or(unmatched);
+        let method = METHODS.iter().position(|method| method == record.method);
+        let status = record.status.as_u16();
         let status = STATUSES.iter().position(|known| *known == status);
-        self.counts.exchanges[route][method.unwrap_or(METHODS.len())]
-            [status.unwrap_or(STATUSES.len())]
-        .fetch_add(1, Ordering::Relaxed);
+        counts.answers[method.unwrap_or(METHODS.len())][status.unwrap_or(STATUSES.len())]
+            .fetch_add(1, Ordering::Relaxed);
 
-        let took_us = u64::try_from(exchange.took.as_micros()).unwrap_or(u64::MAX);
+        let took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_US.partition_point(|bound| *bound < took_us);
-        let durations = &self.counts.durations[route];
-        durations.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        durations.sum_us.fetch_add(took_us, Ordering::Relaxed);
+        counts.durations.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        counts
+            .durations
+            .sum_us
+            .fetch_add(took_us, Ordering::Relaxed);
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
@@ -118,9 +132,10 @@ impl Metrics {
 
         writeln!(text, "# HELP http_requests_total Answered requests.")?;
         writeln!(text, "# TYPE http_requests_total counter")?;
-        for (route, methods) in Route::ALL.iter().zip(&self.counts.exchanges) {
-            let route = route.pattern();
-            for (at, statuses) in methods.iter().enumerate() {
+        let routes = self.counts.requests.get().map_or(&[][..], Vec::as_slice);
+        for counts in routes {
+            let route = counts.path;
+            for (at, statuses) in counts.answers.iter().enumerate() {
                 let method = METHODS.get(at).map_or("other", Method::as_str);
                 for (at, count) in statuses.iter().enumerate() {
                     let count = load(count);
@@ -145,8 +160,12 @@ impl Metrics {
             "# HELP http_request_duration_seconds From the request's head to the answer's."
         )?;
         writeln!(text, "# TYPE http_request_duration_seconds histogram")?;
-        for (route, durations) in Route::ALL.iter().zip(&self.counts.durations) {
-            let route = route.pattern();
+        for RouteCounts {
+            path: route,
+            durations,
+            ..
+        } in routes
+        {
             let counts: Vec<u64> = durations.buckets.iter().map(load).collect();
             let all: u64 = counts.iter().sum();
             if all == 0 {
@@ -168,6 +187,20 @@ impl Metrics {
             writeln!(text, "{name}_count{{route=\"{route}\"}} {all}")?;
         }
         Ok(())
+    }
+}
+
+impl RouteCounts {
+    fn new(path: &'static str) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            path,
+            answers: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
+            durations: Durations {
+                buckets: std::array::from_fn(|_| zero()),
+                sum_us: zero(),
+            },
+        }
     }
 }
 

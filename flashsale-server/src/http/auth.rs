@@ -5,11 +5,10 @@ use poem::http::{HeaderValue, StatusCode, header};
 use poem_openapi::Object;
 use serde::Serialize;
 
-use crate::app::Services;
-
-use super::body::{Fields, FromFields};
-use super::failure::{Code, Failure};
+use super::api_error::{ApiError, Code};
+use super::body::{self, Fields, FromFields};
 use super::json::answer;
+use super::route::Call;
 
 /// What a person enters to become a user.
 #[derive(Object)]
@@ -37,7 +36,7 @@ pub(super) struct RegisterRequest {
 }
 
 impl FromFields for RegisterRequest {
-    fn from_fields(fields: &mut Fields) -> Result<Self, Failure> {
+    fn from_fields(fields: &mut Fields) -> Result<Self, ApiError> {
         Ok(Self {
             username: fields.text("username")?,
             email: fields.text("email")?,
@@ -76,7 +75,7 @@ pub(super) struct LoginRequest {
 }
 
 impl FromFields for LoginRequest {
-    fn from_fields(fields: &mut Fields) -> Result<Self, Failure> {
+    fn from_fields(fields: &mut Fields) -> Result<Self, ApiError> {
         Ok(Self {
             username: fields.text("username")?,
             password: fields.text("password")?,
@@ -101,10 +100,8 @@ struct LoginData {
 }
 
 /// `POST /api/auth/register`.
-pub(super) async fn register(
-    services: &Services,
-    request: RegisterRequest,
-) -> Result<Response, Failure> {
+pub(super) async fn register(call: Call<'_>) -> Result<Response, ApiError> {
+    let request: RegisterRequest = body::json(call.headers, &call.body)?;
     let registration = Registration {
         username: request.username,
         email: request.email,
@@ -112,8 +109,8 @@ pub(super) async fn register(
         full_name: request.full_name,
         role: Role::Buyer,
     };
-    let outcome = services.auth.register(registration).await;
-    match outcome.map_err(|error| Failure::from(error).or_busy())? {
+    let outcome = call.services.auth.register(registration).await;
+    match outcome.map_err(|error| ApiError::from(error).or_busy())? {
         RegisterOutcome::Registered(user) => {
             let data = RegisteredData {
                 user_id: user.id.as_str().to_owned(),
@@ -133,23 +130,23 @@ pub(super) async fn register(
                 Field::Password => "password",
                 Field::FullName => "fullName",
             };
-            Err(Failure::invalid(format!("{field} {}.", invalid.rule)))
+            Err(ApiError::invalid(format!("{field} {}.", invalid.rule)))
         }
     }
 }
 
 /// `POST /api/auth/login`.
-pub(super) async fn login(services: &Services, request: LoginRequest) -> Result<Response, Failure> {
-    let LoginRequest { username, password } = request;
+pub(super) async fn login(call: Call<'_>) -> Result<Response, ApiError> {
+    let LoginRequest { username, password } = body::json(call.headers, &call.body)?;
     let length = username.chars().count();
     if !(1..=64).contains(&length) || username.contains(char::is_control) {
-        return Err(Failure::invalid("username must have 1 to 64 characters."));
+        return Err(ApiError::invalid("username must have 1 to 64 characters."));
     }
     if password.is_empty() {
-        return Err(Failure::invalid("password must not be empty."));
+        return Err(ApiError::invalid("password must not be empty."));
     }
-    let outcome = services.auth.login(&username, &password).await;
-    match outcome.map_err(|error| Failure::from(error).or_busy())? {
+    let outcome = call.services.auth.login(&username, &password).await;
+    match outcome.map_err(|error| ApiError::from(error).or_busy())? {
         LoginOutcome::LoggedIn(login) => {
             let data = LoginData {
                 token: login.token.token,

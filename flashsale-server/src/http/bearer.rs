@@ -1,21 +1,14 @@
-use std::sync::Arc;
-
 use flashsale_core::ports::Claims;
 use flashsale_core::services::AuthService;
 use poem::http::{HeaderMap, header};
-use poem::{Request, RequestBody};
-use poem_openapi::registry::{MetaSecurityScheme, Registry};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::app::Services;
-
-use super::failure::{Code, Failure};
+use super::api_error::{ApiError, Code};
 
 /// Who sent the request.
 ///
 /// # Errors
 /// `UNAUTHORIZED` if there is no token, more than one, or none of ours that is valid now.
-pub(super) fn authenticate(auth: &AuthService, headers: &HeaderMap) -> Result<Claims, Failure> {
+pub(super) fn authenticate(auth: &AuthService, headers: &HeaderMap) -> Result<Claims, ApiError> {
     let token = token(headers).ok_or(Code::Unauthorized)?;
     auth.verify(token).map_err(|_| Code::Unauthorized.into())
 }
@@ -28,47 +21,6 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = first.to_str().ok()?.split_once(' ')?;
     let bearer = scheme.eq_ignore_ascii_case("bearer");
     bearer.then_some(token.trim_matches(' '))
-}
-
-/// The user behind a documented operation.
-pub(super) struct Buyer(pub(super) Claims);
-
-impl<'a> ApiExtractor<'a> for Buyer {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        registry.create_security_scheme(
-            "bearer",
-            MetaSecurityScheme {
-                ty: "http",
-                description: Some("The token that `POST /api/auth/login` returns."),
-                name: None,
-                key_in: None,
-                scheme: Some("bearer"),
-                bearer_format: Some("JWT"),
-                flows: None,
-                openid_connect_url: None,
-            },
-        );
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec!["bearer"]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        let services = request
-            .data::<Arc<Services>>()
-            .expect("the edge hands the services to every documented operation");
-        Ok(Self(authenticate(&services.auth, request.headers())?))
-    }
 }
 
 #[cfg(test)]

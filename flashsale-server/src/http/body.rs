@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use poem::Body;
 use poem::http::{HeaderMap, header};
-use poem::{Body, Request, RequestBody};
-use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
-use poem_openapi::types::Type;
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::failure::{Code, Failure};
+use super::api_error::{ApiError, Code};
 
 /// What is still read of a body that is too long, so that a client that is busy sending gets to
 /// see the answer instead of a reset connection.
@@ -25,14 +22,17 @@ pub(super) struct BodyLimits {
     pub(super) timeout: Duration,
 }
 
-/// Reads the whole body of a request, which is then without one.
-pub(super) async fn read(request: &mut Request, limits: BodyLimits) -> Result<Bytes, Failure> {
-    let body = request.take_body();
+/// Reads the whole body of a request with these headers.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limits: BodyLimits,
+) -> Result<Bytes, ApiError> {
     if body.is_empty() {
         return Ok(Bytes::new());
     }
     // Reading would tell this client to go on sending.
-    if waits_to_send(request.headers()) && declared(request.headers()) > limits.max as u64 {
+    if waits_to_send(headers) && declared(headers) > limits.max as u64 {
         return Err(too_large(limits));
     }
     match tokio::time::timeout(limits.timeout, collect(body, limits)).await {
@@ -41,12 +41,12 @@ pub(super) async fn read(request: &mut Request, limits: BodyLimits) -> Result<By
     }
 }
 
-async fn collect(body: Body, limits: BodyLimits) -> Result<Bytes, Failure> {
+async fn collect(body: Body, limits: BodyLimits) -> Result<Bytes, ApiError> {
     let mut chunks = pin!(body.into_bytes_stream());
     let mut collected = BytesMut::new();
     let mut seen = 0_usize;
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Failure::invalid("The request body broke off."))?;
+        let chunk = chunk.map_err(|_| ApiError::invalid("The request body broke off."))?;
         seen = seen.saturating_add(chunk.len());
         if seen <= limits.max {
             collected.extend_from_slice(&chunk);
@@ -60,9 +60,9 @@ async fn collect(body: Body, limits: BodyLimits) -> Result<Bytes, Failure> {
     Ok(collected.freeze())
 }
 
-fn too_large(limits: BodyLimits) -> Failure {
+fn too_large(limits: BodyLimits) -> ApiError {
     let max = limits.max;
-    Failure::new(
+    ApiError::new(
         Code::PayloadTooLarge,
         format!("A request body may have at most {max} bytes."),
     )
@@ -78,52 +78,18 @@ fn declared(headers: &HeaderMap) -> u64 {
     length.unwrap_or(0)
 }
 
-/// A request body that is a JSON object of texts.
-pub(super) struct JsonBody<T>(pub(super) T);
-
-/// What a [`JsonBody`] can carry.
-pub(super) trait FromFields: Type {
+/// What a JSON object of texts can be turned into.
+pub(super) trait FromFields: Sized {
     /// Takes its fields out of the object; fields that it does not know are left.
-    fn from_fields(fields: &mut Fields) -> Result<Self, Failure>
-    where
-        Self: Sized;
+    fn from_fields(fields: &mut Fields) -> Result<Self, ApiError>;
 }
 
-impl<'a, T: FromFields> ApiExtractor<'a> for JsonBody<T> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-    const PARAM_IS_REQUIRED: bool = true;
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
+/// Reads a body that has to be a JSON object of texts.
+pub(super) fn json<T: FromFields>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
+    if !is_json(headers) {
+        return Err(Code::UnsupportedMediaType.into());
     }
-
-    fn request_meta() -> Option<MetaRequest> {
-        let schema: MetaSchemaRef = T::schema_ref();
-        Some(MetaRequest {
-            description: None,
-            content: vec![MetaMediaType {
-                content_type: "application/json",
-                schema,
-            }],
-            required: true,
-        })
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        body: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        let text = body.take()?.into_bytes().await?;
-        if !is_json(request.headers()) {
-            return Err(Failure::from(Code::UnsupportedMediaType).into());
-        }
-        let mut fields = Fields::parse(&text)?;
-        Ok(Self(T::from_fields(&mut fields)?))
-    }
+    T::from_fields(&mut Fields::parse(body)?)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -144,17 +110,17 @@ enum Field {
 }
 
 impl Fields {
-    fn parse(text: &[u8]) -> Result<Self, Failure> {
+    fn parse(text: &[u8]) -> Result<Self, ApiError> {
         if text.is_empty() {
-            return Err(Failure::invalid(
+            return Err(ApiError::invalid(
                 "The request has no body; send a JSON object.",
             ));
         }
         if std::str::from_utf8(text).is_err() {
-            return Err(Failure::invalid("The request body is not UTF-8."));
+            return Err(ApiError::invalid("The request body is not UTF-8."));
         }
         serde_json::from_slice(text).map_err(|error| {
-            Failure::invalid(if error.is_data() {
+            ApiError::invalid(if error.is_data() {
                 if error.to_string().starts_with(DUPLICATE) {
                     "The request body has a field twice.".to_owned()
                 } else {
@@ -171,17 +137,17 @@ impl Fields {
     }
 
     /// Takes a field that has to be there.
-    pub(super) fn text(&mut self, name: &'static str) -> Result<String, Failure> {
+    pub(super) fn text(&mut self, name: &'static str) -> Result<String, ApiError> {
         self.optional_text(name)?
-            .ok_or_else(|| Failure::invalid(format!("{name} is missing.")))
+            .ok_or_else(|| ApiError::invalid(format!("{name} is missing.")))
     }
 
     /// Takes a field that may be missing or null.
-    pub(super) fn optional_text(&mut self, name: &'static str) -> Result<Option<String>, Failure> {
+    pub(super) fn optional_text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
         match self.0.remove(name) {
             Some(Field::Text(text)) => Ok(Some(text)),
             Some(Field::Null) | None => Ok(None),
-            Some(Field::Other) => Err(Failure::invalid(format!("{name} must be a text."))),
+            Some(Field::Other) => Err(ApiError::invalid(format!("{name} must be a text."))),
         }
     }
 }

@@ -6,11 +6,10 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::app::Services;
-
-use super::failure::{Code, Failure};
+use super::api_error::{ApiError, Code};
 use super::json::answer;
 use super::rfc3339::rfc3339;
+use super::route::Call;
 
 /// How the featured sale stands.
 #[derive(Object, Serialize)]
@@ -26,7 +25,7 @@ pub(super) struct SaleStatusAnswer {
 struct SaleData {
     #[oai(validator(minimum(value = "1")))]
     id: i64,
-    status: SalePhase,
+    status: SaleStatusDto,
     /// The first moment of the sale.
     start_time: String,
     /// The first moment after the sale.
@@ -43,7 +42,7 @@ struct SaleData {
 #[derive(Enum, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[oai(rename_all = "UPPERCASE", rename = "SaleStatus")]
-enum SalePhase {
+enum SaleStatusDto {
     Upcoming,
     Active,
     Ended,
@@ -70,7 +69,7 @@ struct AttemptData {
     product_id: i64,
     user_id: String,
     status: ResultStatus,
-    durability: Kept,
+    durability: DurabilityDto,
 }
 
 /// What keeps an attempt: `LOGGED` if the queue or the disk has it, `RESERVED` if the stock store's
@@ -78,7 +77,7 @@ struct AttemptData {
 #[derive(Enum, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[oai(rename_all = "UPPERCASE", rename = "Durability")]
-enum Kept {
+enum DurabilityDto {
     Logged,
     Reserved,
 }
@@ -123,7 +122,8 @@ impl From<OrderStatus> for ResultStatus {
 }
 
 /// `GET /api/flash-sale/status`.
-pub(super) fn sale_status(services: &Services) -> Result<Response, Failure> {
+pub(super) async fn sale_status(call: Call<'_>) -> Result<Response, ApiError> {
+    let services = call.services;
     let featured = services.engine.flash_sale.featured();
     let (sale, status, now) = featured.ok_or(if services.engine.catalogue.is_loaded() {
         Code::NoSale
@@ -133,9 +133,9 @@ pub(super) fn sale_status(services: &Services) -> Result<Response, Failure> {
     let data = SaleData {
         id: sale.id.get(),
         status: match status {
-            SaleStatus::Upcoming => SalePhase::Upcoming,
-            SaleStatus::Active => SalePhase::Active,
-            SaleStatus::Ended => SalePhase::Ended,
+            SaleStatus::Upcoming => SaleStatusDto::Upcoming,
+            SaleStatus::Active => SaleStatusDto::Active,
+            SaleStatus::Ended => SaleStatusDto::Ended,
         },
         start_time: rfc3339(sale.window.start),
         end_time: rfc3339(sale.window.end),
@@ -148,18 +148,14 @@ pub(super) fn sale_status(services: &Services) -> Result<Response, Failure> {
     answer(StatusCode::OK, &SaleStatusAnswer { success, data })
 }
 
-/// `POST /api/flash-sale/attempt/{saleId}`; no id is one that is not a positive integer.
-pub(super) async fn attempt(
-    services: &Services,
-    user: &UserId,
-    sale: Option<i64>,
-) -> Result<Response, Failure> {
-    let sale = sale.and_then(|id| SaleId::new(id).ok());
-    let sale = sale.ok_or_else(|| invalid_id("saleId"))?;
-    match services.engine.flash_sale.attempt(user, sale).await? {
+/// `POST /api/flash-sale/attempt/{saleId}`.
+pub(super) async fn attempt(call: Call<'_>) -> Result<Response, ApiError> {
+    let user = call.user()?;
+    let sale: SaleId = call.id()?;
+    match call.services.engine.flash_sale.attempt(user, sale).await? {
         AttemptOutcome::Accepted(acceptance) => accepted(&acceptance, user),
         AttemptOutcome::SoldOut => Err(Code::SoldOut.into()),
-        AttemptOutcome::NotStarted { starts_at } => Err(Failure::new(
+        AttemptOutcome::NotStarted { starts_at } => Err(ApiError::new(
             Code::SaleNotStarted,
             format!("The sale starts at {}.", rfc3339(starts_at)),
         )),
@@ -170,7 +166,7 @@ pub(super) async fn attempt(
     }
 }
 
-fn accepted(acceptance: &Acceptance, user: &UserId) -> Result<Response, Failure> {
+fn accepted(acceptance: &Acceptance, user: &UserId) -> Result<Response, ApiError> {
     let message = match acceptance.status {
         OrderStatus::Pending => "Your attempt is accepted; its result follows.",
         OrderStatus::Success => "You have bought it.",
@@ -183,8 +179,8 @@ fn accepted(acceptance: &Acceptance, user: &UserId) -> Result<Response, Failure>
         user_id: user.as_str().to_owned(),
         status: acceptance.status.into(),
         durability: match acceptance.durability {
-            Durability::Logged => Kept::Logged,
-            Durability::Reserved => Kept::Reserved,
+            Durability::Logged => DurabilityDto::Logged,
+            Durability::Reserved => DurabilityDto::Reserved,
         },
     };
     let accepted = AttemptAnswer {
@@ -195,31 +191,18 @@ fn accepted(acceptance: &Acceptance, user: &UserId) -> Result<Response, Failure>
     answer(StatusCode::OK, &accepted)
 }
 
-/// `GET /api/orders/status/{productId}`; no id is one that is not a positive integer.
-pub(super) async fn order_status(
-    services: &Services,
-    user: &UserId,
-    product: Option<i64>,
-) -> Result<Response, Failure> {
-    let product = product.and_then(|id| ProductId::new(id).ok());
-    let product = product.ok_or_else(|| invalid_id("productId"))?;
-    let standing = services
-        .engine
-        .flash_sale
-        .purchase_status(user, product)
-        .await?;
+/// `GET /api/orders/status/{productId}`.
+pub(super) async fn order_status(call: Call<'_>) -> Result<Response, ApiError> {
+    let user = call.user()?;
+    let product: ProductId = call.id()?;
+    let flash_sale = &call.services.engine.flash_sale;
+    let purchase = flash_sale.purchase_status(user, product).await?;
     let data = OrderStatusData {
         product_id: product.get(),
         user_id: user.as_str().to_owned(),
-        status: standing.status.into(),
-        attempted: standing.attempted,
+        status: purchase.status.into(),
+        attempted: purchase.attempted,
     };
     let success = true;
     answer(StatusCode::OK, &OrderStatusAnswer { success, data })
-}
-
-fn invalid_id(name: &'static str) -> Failure {
-    Failure::invalid(format!(
-        "{name} must be an integer from 1 to 9223372036854775807."
-    ))
 }

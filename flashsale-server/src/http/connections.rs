@@ -9,11 +9,11 @@ use poem::{IntoEndpoint, Server};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::app::{HttpConfig, HttpConfigInvalid};
+use crate::http_config::{HttpConfig, HttpConfigInvalid};
 
-use self::watched::Watched;
+use self::timeout_stream::TimeoutStream;
 
-mod watched;
+mod timeout_stream;
 
 /// How long to wait before accepting again when the system has no socket left for us. The server
 /// would otherwise ask again at once and spin.
@@ -50,17 +50,17 @@ where
     E::Endpoint: 'static,
 {
     config.validate()?;
-    let gate = Gate {
+    let limiter = ConnectionLimiter {
         address: LocalAddr(listener.local_addr()?.into()),
         listener,
-        patience: Patience {
+        timeouts: Timeouts {
             idle: config.idle_timeout,
             request: config.request_timeout,
         },
         slots: Arc::new(Semaphore::new(config.connections_max)),
         full: false,
     };
-    Server::new_with_acceptor(gate)
+    Server::new_with_acceptor(limiter)
         .run_with_graceful_shutdown(app, shutdown, Some(grace))
         .await?;
     Ok(())
@@ -68,21 +68,21 @@ where
 
 /// How long a connection may keep us waiting.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+struct Timeouts {
     idle: Duration,
     request: Duration,
 }
 
 /// Lets connections in, up to a number.
-struct Gate {
+struct ConnectionLimiter {
     listener: TcpListener,
     address: LocalAddr,
-    patience: Patience,
+    timeouts: Timeouts,
     slots: Arc<Semaphore>,
     full: bool,
 }
 
-impl Gate {
+impl ConnectionLimiter {
     async fn slot(&mut self) -> OwnedSemaphorePermit {
         let full = self.slots.available_permits() == 0;
         if full && !self.full {
@@ -94,14 +94,14 @@ impl Gate {
     }
 }
 
-impl Acceptor for Gate {
-    type Io = Watched;
+impl Acceptor for ConnectionLimiter {
+    type Io = TimeoutStream;
 
     fn local_addr(&self) -> Vec<LocalAddr> {
         vec![self.address.clone()]
     }
 
-    async fn accept(&mut self) -> io::Result<(Watched, LocalAddr, RemoteAddr, Scheme)> {
+    async fn accept(&mut self) -> io::Result<(TimeoutStream, LocalAddr, RemoteAddr, Scheme)> {
         let slot = self.slot().await;
         loop {
             match self.listener.accept().await {
@@ -109,9 +109,9 @@ impl Acceptor for Gate {
                     // Without this, small answers wait for acknowledgements. A socket that
                     // refuses it is as good as closed.
                     let _ = socket.set_nodelay(true);
-                    let watched = Watched::new(socket, self.patience, slot);
+                    let timeout_stream = TimeoutStream::new(socket, self.timeouts, slot);
                     let peer = RemoteAddr(peer.into());
-                    return Ok((watched, self.address.clone(), peer, Scheme::HTTP));
+                    return Ok((timeout_stream, self.address.clone(), peer, Scheme::HTTP));
                 }
                 Err(error) if went_away(&error) => {}
                 Err(error) => {

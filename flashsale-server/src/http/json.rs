@@ -2,10 +2,10 @@ use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use serde::Serialize;
 
-use super::failure::{Code, Failure};
+use super::api_error::{ApiError, Code};
 
 /// The content type of every JSON answer.
-pub(super) const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
+const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A response with this JSON text.
 pub(super) fn json_response(status: StatusCode, body: Body) -> Response {
@@ -19,7 +19,7 @@ pub(super) fn json_response(status: StatusCode, body: Body) -> Response {
 }
 
 /// A response with `value` as JSON.
-pub(super) fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response, Failure> {
+pub(super) fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response, ApiError> {
     let mut text = Vec::with_capacity(384);
     serde_json::to_writer(&mut text, value).map_err(|_| Code::Internal)?;
     Ok(json_response(status, Body::from(text)))

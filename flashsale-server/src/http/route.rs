@@ -1,188 +1,143 @@
-use flashsale_core::domain::SaleId;
-use poem::http::Method;
+use std::str::FromStr;
+use std::time::Duration;
 
-/// The routes of the contract: a closed set, so that they can label metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Route {
-    /// `/api/auth/register`
-    Register,
-    /// `/api/auth/login`
-    Login,
-    /// `/api/flash-sale/status`
-    SaleStatus,
-    /// `/api/flash-sale/attempt/{saleId}`
-    Attempt,
-    /// `/api/orders/status/{productId}`
-    OrderStatus,
-    /// `/health`
-    Health,
-    /// `/ready`
-    Ready,
-    /// `/metrics`
-    Metrics,
-    /// `/api-docs`
-    ApiDocs,
-    /// `/api-docs/openapi.json`
-    OpenApi,
-    /// Everything else.
-    Unmatched,
+use bytes::Bytes;
+use flashsale_core::domain::UserId;
+use flashsale_core::ports::Claims;
+use futures_util::future::BoxFuture;
+use poem::Response;
+use poem::http::{HeaderMap, Method};
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::Type;
+use serde_json::Value;
+
+use crate::services::Services;
+
+use super::api_error::{ApiError, Code};
+
+/// One route of the contract: a row of [`ROUTES`](super::routes::ROUTES).
+pub(super) struct Route {
+    /// `GET` takes `HEAD` too.
+    pub(super) method: Method,
+    /// With one `{name}` at most, which stands for the id of something.
+    pub(super) path: &'static str,
+    pub(super) access: Access,
+    pub(super) tag: Tag,
+    pub(super) handler: Handler,
+    /// The name of the operation in the document.
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) description: Option<&'static str>,
+    /// What the id in the path is that of.
+    pub(super) id: Option<&'static str>,
+    pub(super) body: Option<Content>,
+    /// The status if all goes well, what that means, and what is answered.
+    pub(super) answer: (u16, &'static str, Content),
+    /// What else can be answered, beyond [`failures`](Self::failures) of every route.
+    pub(super) refusals: &'static [Code],
 }
 
-/// A route and the id in its path.
+/// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Matched {
-    pub(super) route: Route,
-    /// The id, if the path has one and it is a positive integer.
-    pub(super) id: Option<i64>,
+pub(super) enum Access {
+    /// Anybody.
+    Open,
+    /// Whoever has a token of a user.
+    User,
+}
+
+/// What a route is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tag {
+    Auth,
+    FlashSale,
+    /// These are answered by every process, whatever its role.
+    Service,
+}
+
+/// A body and what it looks like.
+pub(super) struct Content {
+    pub(super) content_type: &'static str,
+    pub(super) register: fn(&mut Registry),
+    pub(super) schema: fn() -> MetaSchemaRef,
+    /// `null` if there is none to show.
+    pub(super) example: fn() -> Value,
+}
+
+impl Content {
+    /// A `T` as JSON.
+    pub(super) const fn json<T: Type>(example: fn() -> Value) -> Self {
+        Self {
+            content_type: "application/json",
+            register: T::register,
+            schema: T::schema_ref,
+            example,
+        }
+    }
+
+    /// A text of this type.
+    pub(super) const fn text(content_type: &'static str, example: fn() -> Value) -> Self {
+        Self {
+            content_type,
+            register: String::register,
+            schema: String::schema_ref,
+            example,
+        }
+    }
+}
+
+/// Answers a request.
+pub(super) type Handler = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Response, ApiError>>;
+
+/// A request to a route, with everything that a handler may need.
+pub(super) struct Call<'a> {
+    pub(super) services: &'a Services,
+    pub(super) ready_timeout: Duration,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: Bytes,
+    /// What stands in the path for the id, and the name of that.
+    pub(super) id: Option<(&'static str, &'a str)>,
+    /// Who asks; there for every route that is not open.
+    pub(super) user: Option<Claims>,
+}
+
+impl Call<'_> {
+    /// Who asks.
+    pub(super) fn user(&self) -> Result<&UserId, ApiError> {
+        let claims = self.user.as_ref().ok_or(Code::Unauthorized)?;
+        Ok(&claims.user)
+    }
+
+    /// The id in the path.
+    pub(super) fn id<T: FromStr>(&self) -> Result<T, ApiError> {
+        let (name, text) = self.id.ok_or(Code::NotFound)?;
+        text.parse().map_err(|_| {
+            ApiError::invalid(format!(
+                "{name} must be an integer from 1 to 9223372036854775807."
+            ))
+        })
+    }
 }
 
 impl Route {
-    /// All routes.
-    pub(crate) const ALL: [Self; 11] = [
-        Self::Register,
-        Self::Login,
-        Self::SaleStatus,
-        Self::Attempt,
-        Self::OrderStatus,
-        Self::Health,
-        Self::Ready,
-        Self::Metrics,
-        Self::ApiDocs,
-        Self::OpenApi,
-        Self::Unmatched,
-    ];
-
-    /// The pattern of the path.
-    pub(crate) const fn pattern(self) -> &'static str {
-        match self {
-            Self::Register => "/api/auth/register",
-            Self::Login => "/api/auth/login",
-            Self::SaleStatus => "/api/flash-sale/status",
-            Self::Attempt => "/api/flash-sale/attempt/{saleId}",
-            Self::OrderStatus => "/api/orders/status/{productId}",
-            Self::Health => "/health",
-            Self::Ready => "/ready",
-            Self::Metrics => "/metrics",
-            Self::ApiDocs => "/api-docs",
-            Self::OpenApi => "/api-docs/openapi.json",
-            Self::Unmatched => "unmatched",
-        }
-    }
-
-    /// The route of a path.
-    pub(super) fn of(path: &str) -> Matched {
-        if let Some(id) = path.strip_prefix("/api/flash-sale/attempt/") {
-            return Self::with_id(Self::Attempt, id);
-        }
-        if let Some(id) = path.strip_prefix("/api/orders/status/") {
-            return Self::with_id(Self::OrderStatus, id);
-        }
-        let route = match path {
-            "/api/flash-sale/status" => Self::SaleStatus,
-            "/api/auth/register" => Self::Register,
-            "/api/auth/login" => Self::Login,
-            "/health" => Self::Health,
-            "/ready" => Self::Ready,
-            "/metrics" => Self::Metrics,
-            "/api-docs" | "/api-docs/" => Self::ApiDocs,
-            "/api-docs/openapi.json" => Self::OpenApi,
-            _ => Self::Unmatched,
-        };
-        Matched { route, id: None }
-    }
-
-    fn with_id(route: Self, id: &str) -> Matched {
-        let route = if id.is_empty() || id.contains('/') {
-            Self::Unmatched
-        } else {
-            route
-        };
-        let id = Self::id(id);
-        Matched { route, id }
-    }
-
-    /// The id that a piece of a path stands for. Sale and product ids follow one rule.
-    pub(super) fn id(text: &str) -> Option<i64> {
-        text.parse::<SaleId>().ok().map(SaleId::get)
-    }
-
-    /// Whether the route serves buyers, rather than operators.
-    pub(super) const fn is_api(self) -> bool {
-        match self {
-            Self::Register | Self::Login | Self::SaleStatus | Self::Attempt | Self::OrderStatus => {
-                true
-            }
-            Self::Health
-            | Self::Ready
-            | Self::Metrics
-            | Self::ApiDocs
-            | Self::OpenApi
-            | Self::Unmatched => false,
-        }
-    }
-
-    /// The `Allow` header of the route; nothing if the path does not exist.
-    pub(super) const fn allow(self) -> Option<&'static str> {
-        match self {
-            Self::Register | Self::Login | Self::Attempt => Some("POST"),
-            Self::SaleStatus
-            | Self::OrderStatus
-            | Self::Health
-            | Self::Ready
-            | Self::Metrics
-            | Self::ApiDocs
-            | Self::OpenApi => Some("GET, HEAD"),
-            Self::Unmatched => None,
-        }
-    }
-
-    /// Whether the route takes the method.
-    pub(super) fn takes(self, method: &Method) -> bool {
-        match self.allow() {
-            Some("POST") => method == Method::POST,
-            Some(_) => method == Method::GET || method == Method::HEAD,
-            None => false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_leads_to_its_route_and_id() {
-        let attempt = |id| Matched {
-            route: Route::Attempt,
-            id,
-        };
-        let cases = [
-            ("/api/flash-sale/attempt/7", attempt(Some(7))),
-            (
-                "/api/flash-sale/attempt/9223372036854775807",
-                attempt(Some(i64::MAX)),
-            ),
-            ("/api/flash-sale/attempt/9223372036854775808", attempt(None)),
-            ("/api/flash-sale/attempt/0", attempt(None)),
-            ("/api/flash-sale/attempt/-1", attempt(None)),
-            ("/api/flash-sale/attempt/+1", attempt(None)),
-            ("/api/flash-sale/attempt/one", attempt(None)),
-            ("/api/flash-sale/attempt/%31", attempt(None)),
+    /// Everything that can be answered instead, by ascending status, except 405, which a described
+    /// method never gets.
+    pub(super) fn failures(&self) -> Vec<Code> {
+        const EVERY: [Code; 4] = [
+            Code::Validation,
+            Code::RequestTimeout,
+            Code::PayloadTooLarge,
+            Code::Internal,
         ];
-        for (path, matched) in cases {
-            assert_eq!(Route::of(path), matched, "{path}");
+        let mut codes = EVERY.to_vec();
+        if self.access == Access::User {
+            codes.push(Code::Unauthorized);
         }
-        for path in [
-            "",
-            "/",
-            "/api/flash-sale/attempt",
-            "/api/flash-sale/attempt/",
-            "/api/flash-sale/attempt/1/",
-            "/api/flash-sale/attempt/1/2",
-            "/API/flash-sale/status",
-            "/health/",
-        ] {
-            assert_eq!(Route::of(path).route, Route::Unmatched, "{path}");
+        if self.body.is_some() {
+            codes.push(Code::UnsupportedMediaType);
         }
+        codes.extend(self.refusals);
+        codes.sort_by_key(|code| code.status());
+        codes
     }
 }

@@ -9,32 +9,32 @@ use poem::{Body, Response};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
-use crate::app::Services;
 use crate::dependency::Dependency;
 
+use super::api_error::{ApiError, Code};
 use super::document;
-use super::failure::{Code, Failure};
 use super::json::{answer, json_response};
 use super::rfc3339::rfc3339;
+use super::route::Call;
 
 /// The process lives.
 #[derive(Object, Serialize)]
 pub(super) struct HealthAnswer {
-    status: Fine,
+    status: HealthStatus,
     timestamp: String,
 }
 
 #[derive(Enum, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[oai(rename_all = "lowercase")]
-enum Fine {
+enum HealthStatus {
     Ok,
 }
 
 /// Everything answers that this process is of no use without.
 #[derive(Object, Serialize)]
 pub(super) struct ReadyAnswer {
-    status: Readiness,
+    status: ReadyStatus,
     checks: BTreeMap<String, Check>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct ReadyAnswer {
 #[derive(Enum, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[oai(rename_all = "lowercase")]
-enum Readiness {
+enum ReadyStatus {
     Ok,
     Degraded,
 }
@@ -68,14 +68,15 @@ struct NotReady<'a> {
 }
 
 /// `GET /health`.
-pub(super) fn health(services: &Services) -> Result<Response, Failure> {
-    let timestamp = rfc3339(services.auth.clock.now());
-    let status = Fine::Ok;
+pub(super) async fn health(call: Call<'_>) -> Result<Response, ApiError> {
+    let timestamp = rfc3339(call.services.auth.clock.now());
+    let status = HealthStatus::Ok;
     answer(StatusCode::OK, &HealthAnswer { status, timestamp })
 }
 
 /// `GET /ready`.
-pub(super) async fn ready(services: &Services, timeout: Duration) -> Result<Response, Failure> {
+pub(super) async fn ready(call: Call<'_>) -> Result<Response, ApiError> {
+    let (services, timeout) = (call.services, call.ready_timeout);
     let asked = services.dependencies.iter();
     let asked = asked.map(|dependency| check(dependency, timeout));
     let answers = join_all(asked).await;
@@ -89,9 +90,9 @@ pub(super) async fn ready(services: &Services, timeout: Duration) -> Result<Resp
     let checks: BTreeMap<_, _> = names.zip(answers).collect();
     if !unusable {
         let status = if degraded {
-            Readiness::Degraded
+            ReadyStatus::Degraded
         } else {
-            Readiness::Ok
+            ReadyStatus::Ok
         };
         return answer(StatusCode::OK, &ReadyAnswer { status, checks });
     }
@@ -126,8 +127,8 @@ async fn check(dependency: &Dependency, timeout: Duration) -> Check {
 }
 
 /// `GET /metrics`.
-pub(super) fn metrics(services: &Services) -> Result<Response, Failure> {
-    let mut response = Response::from(services.metrics.render());
+pub(super) async fn metrics(call: Call<'_>) -> Result<Response, ApiError> {
+    let mut response = Response::from(call.services.metrics.render());
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
@@ -136,7 +137,7 @@ pub(super) fn metrics(services: &Services) -> Result<Response, Failure> {
 }
 
 /// `GET /api-docs`. The page is 1.6 MB and made once.
-pub(super) fn api_docs() -> Result<Response, Failure> {
+pub(super) async fn api_docs(_: Call<'_>) -> Result<Response, ApiError> {
     static PAGE: OnceLock<Bytes> = OnceLock::new();
     let page = PAGE.get_or_init(|| document::page().into());
     let mut response = Response::from(page.clone());
@@ -153,7 +154,7 @@ pub(super) fn api_docs() -> Result<Response, Failure> {
 }
 
 /// `GET /api-docs/openapi.json`.
-pub(super) fn openapi() -> Result<Response, Failure> {
+pub(super) async fn openapi(_: Call<'_>) -> Result<Response, ApiError> {
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
     let document = DOCUMENT.get_or_init(|| document::json().into());
     Ok(json_response(StatusCode::OK, Body::from(document.clone())))

@@ -5,7 +5,7 @@ use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use serde::Serialize;
 
-use super::json::{APPLICATION_JSON, json_response};
+use super::json::json_response;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $status:literal $name:literal, $title:literal, $message:literal;)*) => {
@@ -106,7 +106,7 @@ impl Code {
 
 /// An answer that is not what the caller hoped for.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
+pub(crate) struct ApiError {
     code: Code,
     message: Option<Cow<'static, str>>,
     allow: Option<&'static str>,
@@ -126,7 +126,7 @@ struct Envelope<'a> {
     message: &'a str,
 }
 
-impl Failure {
+impl ApiError {
     /// A failure that says more than its code does.
     pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -189,28 +189,9 @@ impl Failure {
         }
         response
     }
-
-    /// Puts a failed response that is not ours (from the framework) into the envelope.
-    pub(crate) fn adopt(response: Response) -> Response {
-        let status = response.status();
-        let ours = response.headers().get(header::CONTENT_TYPE) == Some(&APPLICATION_JSON);
-        if ours || !(status.is_client_error() || status.is_server_error()) {
-            return response;
-        }
-        let code = match status.as_u16() {
-            401 => Code::Unauthorized,
-            404 => Code::NotFound,
-            405 => Code::MethodNotAllowed,
-            413 => Code::PayloadTooLarge,
-            415 => Code::UnsupportedMediaType,
-            400..500 => Code::Validation,
-            _ => Code::Internal,
-        };
-        Self::from(code).into_response()
-    }
 }
 
-impl From<Code> for Failure {
+impl From<Code> for ApiError {
     fn from(code: Code) -> Self {
         Self {
             code,
@@ -221,7 +202,7 @@ impl From<Code> for Failure {
     }
 }
 
-impl From<PortError> for Failure {
+impl From<PortError> for ApiError {
     fn from(error: PortError) -> Self {
         let code = match error.kind() {
             ErrorKind::Unavailable | ErrorKind::Busy | ErrorKind::Full | ErrorKind::Stopped => {
@@ -233,12 +214,6 @@ impl From<PortError> for Failure {
             cause: Some(error),
             ..Self::from(code)
         }
-    }
-}
-
-impl From<Failure> for poem::Error {
-    fn from(failure: Failure) -> Self {
-        Self::from_response(failure.into_response())
     }
 }
 

@@ -7,18 +7,18 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Patience;
+use super::Timeouts;
 
 /// A connection that gives up on a peer who keeps it waiting.
 ///
 /// It cannot see requests, but it sees bytes: those that come after our last answer belong to the
-/// next request, which has to get an answer within [`Patience::request`] from its first byte,
-/// however slowly the others trickle. Between requests there is [`Patience::idle`].
+/// next request, which has to get an answer within [`Timeouts::request`] from its first byte,
+/// however slowly the others trickle. Between requests there is [`Timeouts::idle`].
 ///
 /// The timer only ticks and looks at a note of the time, so a request costs no timer.
-pub(crate) struct Watched {
+pub(crate) struct TimeoutStream {
     socket: TcpStream,
-    patience: Patience,
+    timeouts: Timeouts,
     phase: Phase,
     since: Instant,
     tick: Pin<Box<Sleep>>,
@@ -33,16 +33,16 @@ enum Phase {
     Request,
 }
 
-impl Watched {
-    pub(super) fn new(socket: TcpStream, patience: Patience, slot: OwnedSemaphorePermit) -> Self {
+impl TimeoutStream {
+    pub(super) fn new(socket: TcpStream, timeouts: Timeouts, slot: OwnedSemaphorePermit) -> Self {
         let since = Instant::now();
         Self {
             socket,
-            patience,
+            timeouts,
             // A peer that connects and says nothing is no better than one that stops in the middle.
             phase: Phase::Request,
             since,
-            tick: Box::pin(sleep_until(since + patience.tick())),
+            tick: Box::pin(sleep_until(since + timeouts.tick())),
             _slot: slot,
         }
     }
@@ -56,15 +56,15 @@ impl Watched {
     fn poll_out_of_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             ready!(self.tick.as_mut().poll(cx));
-            let patience = match self.phase {
-                Phase::Idle => self.patience.idle,
-                Phase::Request => self.patience.request,
+            let timeouts = match self.phase {
+                Phase::Idle => self.timeouts.idle,
+                Phase::Request => self.timeouts.request,
             };
             let now = Instant::now();
-            if now >= self.since + patience {
+            if now >= self.since + timeouts {
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             }
-            self.tick.as_mut().reset(now + self.patience.tick());
+            self.tick.as_mut().reset(now + self.timeouts.tick());
         }
     }
 
@@ -83,14 +83,14 @@ impl Watched {
     }
 }
 
-impl Patience {
+impl Timeouts {
     /// How often the clock is looked at; a connection is cut that much too late at worst.
     fn tick(self) -> std::time::Duration {
         self.idle.min(self.request) / 4
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for TimeoutStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,7 +109,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for TimeoutStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use poem::http::HeaderValue;
+
+/// No process gets more sockets than that.
+const CONNECTIONS_MAX: usize = 1_000_000;
+
+/// How requests are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The browser origins that may call, e.g. `https://shop.example`; none by default, and then no
+    /// CORS header is ever sent.
+    pub cors_origins: Vec<String>,
+    /// The longest request body in bytes; 16 KiB by default.
+    pub body_max: usize,
+    /// The longest wait for a whole request body; 10 s by default.
+    pub body_timeout: Duration,
+    /// The longest wait for one dependency when `GET /ready` asks; 2 s by default.
+    pub ready_timeout: Duration,
+    /// The most connections at a time; 10,000 by default. More wait in the system's queue.
+    pub connections_max: usize,
+    /// From the first byte of a request (or from connecting) to the first byte of its answer; 30 s
+    /// by default. Slower connections are cut, up to a quarter of the time late.
+    pub request_timeout: Duration,
+    /// The longest silence between two requests, and while an answer is not taken; 75 s by default.
+    /// Longer ones end the connection, up to a quarter of the time late.
+    pub idle_timeout: Duration,
+    /// Whether only the service routes are answered (`/health`, `/ready`, `/metrics` and the
+    /// documentation), as a process without an API does; not by default.
+    pub service_routes_only: bool,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            cors_origins: Vec::new(),
+            body_max: 16 * 1024,
+            body_timeout: Duration::from_secs(10),
+            ready_timeout: Duration::from_secs(2),
+            connections_max: 10_000,
+            request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            service_routes_only: false,
+        }
+    }
+}
+
+/// Why an [`HttpConfig`] cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpConfigInvalid {
+    /// An origin is scheme, host and, if it is not the usual one, port.
+    #[error(
+        "cors_origins: {0:?} is not an origin; write it like https://shop.example or http://localhost:3000, without a path"
+    )]
+    Origin(String),
+    /// A login has to fit.
+    #[error("body_max: {0} bytes is out of range; allowed are 1024 to 1048576")]
+    BodyMax(usize),
+    /// Somebody must be able to connect.
+    #[error("connections_max: {0} is out of range; allowed are 1 to {max}", max = CONNECTIONS_MAX)]
+    ConnectionsMax(usize),
+    /// A wait of no length would refuse everything.
+    #[error("{0}: must be longer than 0")]
+    NoTime(&'static str),
+}
+
+impl HttpConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub fn validate(&self) -> Result<(), HttpConfigInvalid> {
+        for origin in &self.cors_origins {
+            let host = origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"));
+            let fits = host.is_some_and(|host| {
+                !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ',', ' '])
+            });
+            if !fits || HeaderValue::from_str(origin).is_err() {
+                return Err(HttpConfigInvalid::Origin(origin.clone()));
+            }
+        }
+        if !(1024..=1 << 20).contains(&self.body_max) {
+            return Err(HttpConfigInvalid::BodyMax(self.body_max));
+        }
+        if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
+            return Err(HttpConfigInvalid::ConnectionsMax(self.connections_max));
+        }
+        for (name, wait) in [
+            ("body_timeout", self.body_timeout),
+            ("ready_timeout", self.ready_timeout),
+            ("request_timeout", self.request_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
+            if wait.is_zero() {
+                return Err(HttpConfigInvalid::NoTime(name));
+            }
+        }
+        Ok(())
+    }
+}
