@@ -8,7 +8,7 @@
 -- RETURNS what levels returns, after it
 -- COST    Nine reads and at most one write.
 
-local m = redis.call('HMGET', KEYS[2], 'sid', 'ep', 'seq', 'pv', 'st', 'rsv', 'sold', 'heal')
+local m = redis.call('HMGET', KEYS[2], 'sid', 'ep', 'seq', 'pv', 'st', 'rsv', 'sold')
 if m[1] ~= ARGV[1] then return false end
 local behind = ARGV[2] == m[2] and tonumber(m[3]) < tonumber(ARGV[3])
 if behind or tonumber(ARGV[2]) > tonumber(m[2]) then
@@ -23,5 +23,4 @@ local function oldest(from)
   return user and redis.call('HGET', KEYS[3], user) or false
 end
 return {m[2], m[3], m[4], m[5], redis.call('GET', KEYS[1]), m[6], m[7],
-  redis.call('ZCARD', KEYS[4]), unpublished, tonumber(m[3]) + tonumber(m[8]),
-  oldest('-inf'), oldest(logged)}
+  redis.call('ZCARD', KEYS[4]), unpublished, oldest('-inf'), oldest(logged)}

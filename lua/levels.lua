@@ -5,11 +5,11 @@
 -- ARGV    1 sale id
 -- RETURNS nothing if the sale is not loaded
 --         | {epoch, seq, version, state, available, reserved, sold, undecided, unpublished,
---            holders' version, the oldest undecided allocation or nothing, the oldest of those that
---            the queue has or nothing}
+--            the oldest undecided allocation or nothing, the oldest of those that the queue has or
+--            nothing}
 -- COST    Nine reads.
 
-local m = redis.call('HMGET', KEYS[2], 'sid', 'ep', 'seq', 'pv', 'st', 'rsv', 'sold', 'heal')
+local m = redis.call('HMGET', KEYS[2], 'sid', 'ep', 'seq', 'pv', 'st', 'rsv', 'sold')
 if m[1] ~= ARGV[1] then return false end
 -- The attempts that the queue does not have, and behind them those that it has.
 local logged = '4503599627370496'
@@ -19,5 +19,4 @@ local function oldest(from)
   return user and redis.call('HGET', KEYS[3], user) or false
 end
 return {m[2], m[3], m[4], m[5], redis.call('GET', KEYS[1]), m[6], m[7],
-  redis.call('ZCARD', KEYS[4]), unpublished, tonumber(m[3]) + tonumber(m[8]),
-  oldest('-inf'), oldest(logged)}
+  redis.call('ZCARD', KEYS[4]), unpublished, oldest('-inf'), oldest(logged)}

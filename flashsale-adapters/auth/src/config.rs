@@ -1,6 +1,5 @@
 use crate::error::ConfigError;
-use crate::jwt_key::JwtKey;
-use crate::key_table;
+use crate::jwt_key::{self, JwtKey};
 
 /// How hard passwords are hashed, and how many at a time.
 ///
@@ -94,7 +93,7 @@ impl JwtConfig {
         in_range("JWT leeway_s", u64::from(self.leeway_s), 0, 300)?;
         text_fits("JWT issuer", self.issuer.as_deref())?;
         text_fits("JWT audience", self.audience.as_deref())?;
-        key_table::validate(&self.keys)
+        jwt_key::validate_all(&self.keys)
     }
 }
 

@@ -1,6 +1,9 @@
 use std::fmt;
 
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use zeroize::Zeroizing;
+
+use crate::error::ConfigError;
 
 /// A key of the table that tokens are signed and verified with.
 ///
@@ -119,5 +122,100 @@ impl fmt::Debug for JwtKey {
             .field("kid", &self.kid)
             .field("algorithm", &self.algorithm())
             .finish_non_exhaustive()
+    }
+}
+
+/// The most keys a configuration may have.
+const KEYS_MAX: usize = 16;
+
+/// Checks a table of keys.
+pub(crate) fn validate_all(keys: &[JwtKey]) -> Result<(), ConfigError> {
+    if !(1..=KEYS_MAX).contains(&keys.len()) {
+        let (count, max) = (keys.len(), KEYS_MAX);
+        return Err(ConfigError::KeyCount { count, max });
+    }
+    for (index, key) in keys.iter().enumerate() {
+        let (kid, max) = (key.kid.clone(), JwtKey::KID_MAX);
+        let fits = (1..=max).contains(&kid.len()) && kid.bytes().all(|b| b.is_ascii_graphic());
+        if !fits {
+            return Err(ConfigError::KeyId { kid, max });
+        }
+        if keys[..index].iter().any(|earlier| earlier.kid == kid) {
+            return Err(ConfigError::KeyIdTwice { kid });
+        }
+        read(key)?;
+    }
+    Ok(())
+}
+
+/// A key in the form of `jsonwebtoken`: its algorithm, what signs, what verifies.
+pub(crate) type Read = (Algorithm, Option<EncodingKey>, DecodingKey);
+
+pub(crate) fn read(key: &JwtKey) -> Result<Read, ConfigError> {
+    match &key.material {
+        KeyMaterial::Secret(secret) => {
+            let (min, max) = (JwtKey::SECRET_MIN, JwtKey::SECRET_MAX);
+            if !(min..=max).contains(&secret.len()) {
+                return Err(ConfigError::SecretLength {
+                    kid: key.kid.clone(),
+                    len: secret.len(),
+                    min,
+                    max,
+                });
+            }
+            let signing = EncodingKey::from_secret(secret);
+            let verifying = DecodingKey::from_secret(secret);
+            Ok((Algorithm::HS256, Some(signing), verifying))
+        }
+        #[cfg(feature = "eddsa")]
+        KeyMaterial::Ed25519PrivatePem(pem) => {
+            use ed25519_dalek::SigningKey;
+            use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+
+            let private = SigningKey::from_pkcs8_pem(pem).map_err(|e| unusable(key, e))?;
+            let der = private.to_pkcs8_der().map_err(|e| unusable(key, e))?;
+            let signing = EncodingKey::from_ed_der(der.as_bytes());
+            let verifying = DecodingKey::from_ed_der(private.verifying_key().as_bytes());
+            Ok((Algorithm::EdDSA, Some(signing), verifying))
+        }
+        #[cfg(feature = "eddsa")]
+        KeyMaterial::Ed25519PublicPem(pem) => {
+            use ed25519_dalek::VerifyingKey;
+            use ed25519_dalek::pkcs8::DecodePublicKey;
+
+            let public = VerifyingKey::from_public_key_pem(pem).map_err(|e| unusable(key, e))?;
+            if public.is_weak() {
+                return Err(unusable(
+                    key,
+                    "anybody can sign for this point of the curve",
+                ));
+            }
+            let verifying = DecodingKey::from_ed_der(public.as_bytes());
+            Ok((Algorithm::EdDSA, None, verifying))
+        }
+        #[cfg(feature = "rs256")]
+        KeyMaterial::RsaPublicPem(pem) => {
+            use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+
+            const MODULUS_MIN: usize = 256;
+            let verifying =
+                DecodingKey::from_rsa_pem(pem.as_bytes()).map_err(|e| unusable(key, e))?;
+            let der = verifying.try_get_as_bytes().map_err(|e| unusable(key, e))?;
+            let components = DEFAULT_PROVIDER
+                .key_utils
+                .rsa_pub_components_from_public_key;
+            let (modulus, _) = components(der).map_err(|e| unusable(key, e))?;
+            if modulus.len() < MODULUS_MIN {
+                return Err(unusable(key, "an RSA key must have at least 2048 bits"));
+            }
+            Ok((Algorithm::RS256, None, verifying))
+        }
+    }
+}
+
+pub(crate) fn unusable(key: &JwtKey, problem: impl ToString) -> ConfigError {
+    ConfigError::KeyUnusable {
+        kid: key.kid.clone(),
+        problem: problem.to_string(),
     }
 }

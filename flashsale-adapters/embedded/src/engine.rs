@@ -13,10 +13,10 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{Error as MigrationError, M, MigrationDefinitionError, Migrations};
 use tokio::sync::watch;
 
-use crate::attempt_queue::QueueState;
 use crate::books::{Books, load_ledger};
 use crate::error::{OpenError, fault};
 use crate::journal::Journal;
+use crate::queue_state::QueueState;
 use crate::watchdog::Watchdog;
 use crate::{
     EmbeddedAttemptQueue, EmbeddedAttemptRepo, EmbeddedConfig, EmbeddedDeadLetterRepo,

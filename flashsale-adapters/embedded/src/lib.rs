@@ -11,6 +11,7 @@ mod error;
 mod journal;
 mod order_repo;
 mod path;
+mod queue_state;
 mod rows;
 mod sale_repo;
 mod services;

@@ -13,6 +13,7 @@ mod order_repo;
 mod pool;
 mod rows;
 mod sale_repo;
+mod server;
 mod user_repo;
 
 pub use attempt_repo::PostgresAttemptRepo;

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::PostgresDatabase;
 use crate::error::{fault, misconfigured, timed_out};
-use crate::health;
+use crate::server;
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
@@ -107,7 +107,7 @@ impl PostgresDatabase {
         let connecting = timeout(self.call_time(), options.connect()).await;
         let connecting = connecting.map_err(|_| timed_out(OPERATION))?;
         let mut connection = connecting.map_err(failed)?;
-        health::ensure_writable(OPERATION, &mut connection).await?;
+        server::ensure_writable(OPERATION, &mut connection).await?;
         let schema = Schema::of(&mut connection).await.map_err(failed)?;
         schema.ensure_known(OPERATION)?;
         // Whether or not the server hears the goodbye, this connection is not used again.

@@ -180,7 +180,7 @@ pub(crate) fn levels(answer: Value) -> Read<Option<Levels>> {
     }
     let fields = list(answer)?;
     let mut oldest = None;
-    for kept in fields.iter().skip(10).filter(|kept| **kept != Value::Nil) {
+    for kept in fields.iter().skip(9).filter(|kept| **kept != Value::Nil) {
         let at = allocation(text(kept)?)?.reserved_at;
         oldest = Some(oldest.map_or(at, |other: Timestamp| other.min(at)));
     }

@@ -1,6 +1,6 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use flashsale_core::domain::{Timestamp, UserId};
@@ -8,90 +8,58 @@ use tokio::time::Instant;
 
 /// What the process remembers of a sale without units, to refuse a crowd without asking Redis.
 ///
-/// It refuses only while all of this holds: the last answer of Redis, at most `keep` ago, showed no
-/// unit; the holders are known as of that answer, by a number that changes whenever somebody comes
-/// to hold units; and the user is not among them. So it never sells wrongly, a holder is told what
-/// he holds, and what another process changes is missed for at most `keep`. Halfway through that
-/// time one caller asks Redis for all.
+/// While somebody is refused, a task asks Redis twice in `keep`, and reads who holds units whenever
+/// that has changed. A user is refused only while all of this holds: the last answer to the task, to
+/// a question of at most `keep` ago, showed no unit; the holders are known as of that answer, by a
+/// version that grows whenever somebody comes to hold units; no answer to anybody showed a later
+/// version; and the user is not among the holders. So it never sells wrongly, a holder is told what
+/// he holds, and what another process changes is missed for at most `keep`.
 #[derive(Debug)]
 pub(crate) struct SoldOut {
-    keep: Duration,
+    pub(crate) keep: Duration,
     hasher: RandomState,
-    state: RwLock<Memory>,
-    /// Somebody is asking Redis for all.
-    probing: AtomicBool,
-    /// Grows when this process returns units; what was sent before tells nothing about after.
-    returns: AtomicU64,
+    memory: RwLock<Option<Memory>>,
+    /// The latest version of the holders that an answer of Redis has shown.
+    version: AtomicU64,
+    /// There is a task that asks Redis.
+    watched: AtomicBool,
+    /// Somebody was refused since the task has asked.
+    used: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Memory {
-    seen: Option<Seen>,
-    holders: Option<Holders>,
-    reading: Reading,
-}
-
-/// Whether the holders are being read.
-#[derive(Clone, Copy, Debug, Default)]
-enum Reading {
-    /// They may be.
-    #[default]
-    Idle,
-    /// They are, since then.
-    Since(Instant),
-    /// They were, and are not to be again before then: reading costs Redis some time, and while
-    /// units come and go it would be in vain.
-    NotBefore(Instant),
-}
-
-/// That Redis had no unit.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
     version: u64,
-    /// When Redis was asked.
-    at: Instant,
-    /// For how long this may be told, from then on.
-    keep: Duration,
-    /// When the sale ends, and nobody is told any more that it is sold out.
-    ends_at: Timestamp,
+    /// Hashes of the users who hold units, sorted.
+    holders: Vec<u64>,
+    /// Nothing until Redis has shown that the holders are still these.
+    empty: Option<Empty>,
 }
 
-/// Hashes of the users who hold units, sorted.
-#[derive(Clone, Debug)]
-struct Holders {
-    version: u64,
-    hashes: Arc<[u64]>,
-}
-
-/// What an answer of Redis shows of the stock.
+/// That Redis had no unit for anybody.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shown {
-    /// Changes whenever somebody comes to hold units, or does no more.
+pub(crate) struct Empty {
+    /// The version of the holders.
     pub(crate) version: u64,
-    pub(crate) available: u64,
-    /// Whether it sells to whom it has units for; nothing if the answer does not show it.
-    pub(crate) selling: Option<bool>,
-    /// The moment by the clock of the stock.
-    pub(crate) at: Timestamp,
-    /// When the sale ends, by the same clock.
+    /// Until when users are refused.
+    pub(crate) until: Instant,
+    /// When the sale ends by the clock of the stock, and nobody is told any more that it is sold out.
     pub(crate) ends_at: Timestamp,
-    /// When Redis was asked.
-    pub(crate) asked_at: Instant,
-    /// What [`SoldOut::returns`] said then.
-    pub(crate) returns: u64,
 }
 
-/// The most holders that are remembered: 8 MB of hashes. With more, Redis is asked every time.
-pub(crate) const HOLDERS_MAX: usize = 1_000_000;
+/// The right to ask Redis for everybody, of one task at a time.
+#[derive(Debug)]
+pub(crate) struct Watch<'a>(&'a SoldOut);
 
 impl SoldOut {
     pub(crate) fn new(keep: Duration) -> Self {
         Self {
             keep,
             hasher: RandomState::new(),
-            state: RwLock::default(),
-            probing: AtomicBool::new(false),
-            returns: AtomicU64::new(0),
+            memory: RwLock::default(),
+            version: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
+            used: AtomicBool::new(false),
         }
     }
 
@@ -103,106 +71,92 @@ impl SoldOut {
         now: Instant,
         moment: Option<Timestamp>,
     ) -> bool {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let (Some(seen), Some(holders)) = (state.seen, &state.holders) else {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Memory {
+            version,
+            holders,
+            empty: Some(empty),
+        }) = &*memory
+        else {
             return false;
         };
-        let age = now.saturating_duration_since(seen.at);
-        let over = age >= seen.keep || moment.is_some_and(|moment| moment >= seen.ends_at);
-        if seen.version != holders.version || over {
+        let over = now >= empty.until || moment.is_some_and(|moment| moment >= empty.ends_at);
+        if over || *version != self.version.load(Ordering::Acquire) {
             return false;
         }
-        let holds = |user| holders.hashes.binary_search(&self.hash(user)).is_ok();
-        if users.any(holds) {
+        if users.any(|user| holders.binary_search(&self.hash(user.as_str())).is_ok()) {
             return false;
         }
-        // The first one in the second half of the time asks for all.
-        age < self.keep / 2 || self.probing.swap(true, Ordering::Relaxed)
-    }
-
-    /// Takes note of an answer. Says whether the holders should be read now: then exactly one caller
-    /// is told so, and has to call [`learn`](Self::learn).
-    pub(crate) fn note(&self, shown: Shown) -> bool {
-        if self.keep.is_zero() {
-            return false;
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
         }
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if shown.returns != self.returns() {
-            return false;
-        }
-        if shown.available == 0 && shown.selling.is_none() {
-            return false;
-        }
-        if shown.available > 0 || shown.selling == Some(false) {
-            state.seen = None;
-            return false;
-        }
-        self.note_empty(&mut state, shown)
-    }
-
-    fn note_empty(&self, state: &mut Memory, shown: Shown) -> bool {
-        self.probing.store(false, Ordering::Relaxed);
-        let left = Duration::from_millis(shown.ends_at.since_ms(shown.at));
-        if state.seen.is_none_or(|seen| seen.at <= shown.asked_at) {
-            state.seen = Some(Seen {
-                version: shown.version,
-                at: shown.asked_at,
-                keep: self.keep.min(left),
-                ends_at: shown.ends_at,
-            });
-        }
-        let current = |holders: &Holders| holders.version == shown.version;
-        state.holders = state.holders.take().filter(current);
-        let known = state.holders.is_some();
-        let now = Instant::now();
-        let may = match state.reading {
-            Reading::Idle => true,
-            Reading::Since(_) => false,
-            Reading::NotBefore(then) => then <= now,
-        };
-        if known || !may {
-            return false;
-        }
-        state.reading = Reading::Since(now);
         true
     }
 
-    /// Takes the holders as of a version, or nothing if they could not be read.
-    pub(crate) fn learn(&self, holders: Option<(u64, Vec<u64>)>) {
-        let holders = holders.map(|(version, mut hashes)| {
-            hashes.sort_unstable();
-            Holders {
-                version,
-                hashes: hashes.into(),
-            }
-        });
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.holders = holders.or_else(|| state.holders.take());
-        if let Reading::Since(begun) = state.reading {
-            let now = Instant::now();
-            state.reading = Reading::NotBefore(now + now.saturating_duration_since(begun) * 4);
+    /// An answer of Redis has shown this version of the holders, and, unless only they have asked,
+    /// whether there was no unit. Says whether the caller has to see to a [`Watch`].
+    pub(crate) fn note(&self, version: u64, empty: Option<bool>) -> bool {
+        self.version.fetch_max(version, Ordering::AcqRel);
+        if empty == Some(false) {
+            self.clear();
         }
+        empty == Some(true) && !self.keep.is_zero() && !self.watched.load(Ordering::Relaxed)
     }
 
-    /// This process has returned units, or has changed what the sale sells.
+    /// There may be units again. What was asked before then is of no use either: it would have to
+    /// find the holders here.
     pub(crate) fn clear(&self) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        self.returns.fetch_add(1, Ordering::AcqRel);
-        (state.seen, state.holders) = (None, None);
+        *self.write() = None;
     }
 
-    /// A number that changes with every [`clear`](Self::clear).
-    pub(crate) fn returns(&self) -> u64 {
-        self.returns.load(Ordering::Acquire)
+    /// The right to watch, if nobody has it.
+    pub(crate) fn watch(&self) -> Option<Watch<'_>> {
+        (!self.watched.swap(true, Ordering::AcqRel)).then(|| Watch(self))
     }
 
     /// Stands for a user. Two users with one hash only mean that Redis is asked.
-    pub(crate) fn hash(&self, user: &UserId) -> u64 {
-        self.hash_text(user.as_str())
+    pub(crate) fn hash(&self, user: &str) -> u64 {
+        self.hasher.hash_one(user)
     }
 
-    pub(crate) fn hash_text(&self, user: &str) -> u64 {
-        self.hasher.hash_one(user)
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Memory>> {
+        self.memory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch<'_> {
+    /// Has users refused for some time. Says whether the holders of this version are known; if not,
+    /// nobody is.
+    pub(crate) fn extend(&self, empty: Empty) -> bool {
+        match &mut *self.0.write() {
+            Some(memory) if memory.version == empty.version => {
+                memory.empty = Some(empty);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the hashes of the holders, read after this version was shown. They are of use once it
+    /// is shown again.
+    pub(crate) fn learn(&self, version: u64, mut holders: Vec<u64>) {
+        holders.sort_unstable();
+        *self.0.write() = Some(Memory {
+            version,
+            holders,
+            empty: None,
+        });
+    }
+
+    /// Whether somebody was refused since this was asked last.
+    pub(crate) fn was_used(&self) -> bool {
+        self.0.used.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.watched.store(false, Ordering::Release);
     }
 }
 
@@ -217,24 +171,23 @@ mod tests {
         UserId::new(name).unwrap()
     }
 
-    fn empty(sold_out: &SoldOut, version: u64, asked_at: Instant) -> Shown {
-        Shown {
+    fn empty(version: u64, asked_at: Instant) -> Empty {
+        Empty {
             version,
-            available: 0,
-            selling: Some(true),
-            at: Timestamp::from_millis(0),
+            until: asked_at + KEEP,
             ends_at: Timestamp::from_millis(1_000),
-            asked_at,
-            returns: sold_out.returns(),
         }
     }
 
     /// A memory of a sale that ann holds the last unit of.
     fn known(now: Instant) -> SoldOut {
         let sold_out = SoldOut::new(KEEP);
-        assert!(sold_out.note(empty(&sold_out, 7, now)));
-        let ann = sold_out.hash(&user("ann"));
-        sold_out.learn(Some((7, vec![ann])));
+        assert!(sold_out.note(7, Some(true)));
+        let watch = sold_out.watch().unwrap();
+        assert!(!watch.extend(empty(7, now)));
+        watch.learn(7, vec![sold_out.hash("ann")]);
+        assert!(watch.extend(empty(7, now)));
+        drop(watch);
         sold_out
     }
 
@@ -242,27 +195,18 @@ mod tests {
         sold_out.refuses([user(name)].iter(), now, None)
     }
 
-    /// Notes the same answer until the holders are to be read again, which is soon.
-    fn until_read_again(sold_out: &SoldOut, version: u64, now: Instant) {
-        let begun = std::time::Instant::now();
-        while !sold_out.note(empty(sold_out, version, now)) {
-            assert!(
-                begun.elapsed() < Duration::from_secs(5),
-                "nobody reads them"
-            );
-        }
-    }
-
     #[test]
     fn nobody_is_refused_before_the_holders_are_known() {
         let now = Instant::now();
         let sold_out = SoldOut::new(KEEP);
-        assert!(sold_out.note(empty(&sold_out, 7, now)));
-        assert!(!sold_out.note(empty(&sold_out, 7, now)), "one reads them");
+        assert!(sold_out.note(7, Some(true)));
         assert!(!refuses(&sold_out, "bob", now));
-        sold_out.learn(None);
+        let watch = sold_out.watch().unwrap();
+        assert!(sold_out.watch().is_none(), "one watches");
+        watch.learn(7, Vec::new());
+        assert!(!refuses(&sold_out, "bob", now), "they may have changed");
+        assert!(!watch.extend(empty(8, now)), "they have");
         assert!(!refuses(&sold_out, "bob", now));
-        until_read_again(&sold_out, 7, now);
     }
 
     #[test]
@@ -271,61 +215,46 @@ mod tests {
         let sold_out = known(now);
         assert!(refuses(&sold_out, "bob", now));
         assert!(!refuses(&sold_out, "ann", now));
+        let both = [user("bob"), user("ann")];
+        assert!(!sold_out.refuses(both.iter(), now, None));
     }
 
     #[test]
-    fn one_caller_asks_halfway_and_everybody_afterwards() {
+    fn it_lasts_no_longer_than_it_may_and_the_watch_as_long_as_somebody_asks() {
         let now = Instant::now();
         let sold_out = known(now);
-        let half = now + KEEP / 2;
-        assert!(refuses(&sold_out, "bob", half - Duration::from_millis(1)));
-        assert!(!refuses(&sold_out, "bob", half), "the one who asks");
-        assert!(refuses(&sold_out, "bob", half));
+        let last = now + KEEP - Duration::from_millis(1);
+        assert!(refuses(&sold_out, "bob", last));
         assert!(!refuses(&sold_out, "bob", now + KEEP));
-        sold_out.note(empty(&sold_out, 7, half));
-        assert!(refuses(
-            &sold_out,
-            "bob",
-            now + KEEP - Duration::from_millis(1)
-        ));
+        let watch = sold_out.watch().unwrap();
+        assert!(watch.was_used(), "bob was refused");
+        let half = now + KEEP / 2;
+        assert!(watch.extend(empty(7, half)));
+        assert!(refuses(&sold_out, "bob", now + KEEP));
+        assert!(!refuses(&sold_out, "bob", half + KEEP));
+        assert!(watch.was_used());
+        assert!(!watch.was_used(), "nobody was");
     }
 
     #[test]
-    fn another_version_a_unit_a_pause_and_a_return_end_it() {
+    fn another_version_a_unit_and_a_return_end_it() {
         let now = Instant::now();
         let sold_out = known(now);
-        until_read_again(&sold_out, 8, now);
-        assert!(!refuses(&sold_out, "bob", now));
-
-        let sold_out = known(now);
-        let unit = Shown {
-            available: 1,
-            ..empty(&sold_out, 7, now)
-        };
-        assert!(!sold_out.note(unit));
-        assert!(!refuses(&sold_out, "bob", now));
-
-        let sold_out = known(now);
-        let paused = Shown {
-            selling: Some(false),
-            ..empty(&sold_out, 7, now)
-        };
-        assert!(!sold_out.note(paused));
-        assert!(!refuses(&sold_out, "bob", now));
-
-        let sold_out = known(now);
-        let holders_only = Shown {
-            selling: None,
-            ..empty(&sold_out, 7, now)
-        };
-        assert!(!sold_out.note(holders_only));
+        sold_out.note(7, None);
+        sold_out.note(6, Some(true));
         assert!(refuses(&sold_out, "bob", now), "that shows nothing new");
+        sold_out.note(8, None);
+        assert!(!refuses(&sold_out, "bob", now));
 
         let sold_out = known(now);
-        let before = empty(&sold_out, 7, now);
-        sold_out.clear();
+        sold_out.note(7, Some(false));
         assert!(!refuses(&sold_out, "bob", now));
-        assert!(!sold_out.note(before), "an answer from before the return");
+
+        let sold_out = known(now);
+        sold_out.clear();
+        let asked_before = empty(7, now);
+        let watch = sold_out.watch().unwrap();
+        assert!(!watch.extend(asked_before));
         assert!(!refuses(&sold_out, "bob", now));
     }
 
@@ -337,19 +266,11 @@ mod tests {
         let at = |ms| Some(Timestamp::from_millis(ms));
         assert!(sold_out.refuses(users.iter(), now, at(999)));
         assert!(!sold_out.refuses(users.iter(), now, at(1_000)));
-        let soon = Shown {
-            ends_at: Timestamp::from_millis(30),
-            ..empty(&sold_out, 7, now)
-        };
-        sold_out.note(soon);
-        assert!(refuses(&sold_out, "bob", now + Duration::from_millis(29)));
-        assert!(!refuses(&sold_out, "bob", now + Duration::from_millis(30)));
     }
 
     #[test]
     fn it_can_be_turned_off() {
-        let now = Instant::now();
         let sold_out = SoldOut::new(Duration::ZERO);
-        assert!(!sold_out.note(empty(&sold_out, 7, now)));
+        assert!(!sold_out.note(7, Some(true)));
     }
 }

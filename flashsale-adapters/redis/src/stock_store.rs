@@ -5,6 +5,7 @@ mod repairing;
 mod reserving;
 mod results;
 mod settling;
+mod watching;
 
 use std::fmt;
 use std::sync::Arc;

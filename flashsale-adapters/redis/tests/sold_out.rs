@@ -19,7 +19,7 @@ fn asked(redis: &Redis) -> u64 {
     calls(redis, "evalsha") + calls(redis, "hscan")
 }
 
-/// Lets strangers try until none of them reaches Redis any more, one that asks for all excepted.
+/// Lets strangers try until none of them reaches Redis any more, but a task that asks for all.
 async fn crowd(store: &RedisStockStore, redis: &Redis) {
     until("the crowd must be refused from memory", || async {
         let before = asked(redis);
@@ -50,7 +50,7 @@ async fn a_refused_crowd_hardly_asks_redis() {
             ReserveOutcome::SoldOut
         );
     }
-    // One asks for all every 50 ms; if the process slept, everybody in flight may have asked.
+    // A task asks for all every 50 ms; if the process slept, everybody in flight may have asked.
     let spans = begun.elapsed().as_millis() as u64 / 50 + 1;
     let count = asked(&redis) - before;
     assert!(

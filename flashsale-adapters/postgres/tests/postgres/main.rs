@@ -9,7 +9,7 @@ mod guards;
 mod health;
 mod leading;
 mod migrations;
+mod notifications;
 mod people;
 mod shop;
-mod telling;
 mod trail;

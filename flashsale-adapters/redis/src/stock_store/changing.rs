@@ -1,7 +1,5 @@
 use flashsale_core::domain::{ApplyOutcome, Levels, Phase, SaleChange, SaleRef, StockEvent};
 
-use redis::Value;
-
 use super::{Core, check_exact};
 use crate::codec;
 use crate::error::Fault;
@@ -99,21 +97,6 @@ impl Core {
             phase: Phase::Recovering,
             ..levels
         }
-    }
-
-    /// A number that changes whenever somebody comes to hold units of the sale, or does no more;
-    /// nothing if the sale has units, is of another epoch, or is not loaded.
-    pub(super) async fn holders_version(&self, sale: &SaleRef) -> Result<Option<u64>, Fault> {
-        let request = about(&self.sale(sale), &scripts::LEVELS);
-        let answer = self.work(&request, self.work_deadline()).await?;
-        let version = match &answer {
-            Value::Array(fields) => fields.get(9).and_then(codec::count),
-            _ => None,
-        };
-        let levels = codec::levels(answer)?;
-        let empty =
-            levels.is_some_and(|levels| (levels.epoch, levels.available) == (sale.epoch, 0));
-        Ok(version.filter(|_| empty))
     }
 }
 

@@ -11,13 +11,11 @@ use tokio::time::Instant;
 use super::Core;
 use crate::batcher::{BatchSender, Batcher, SendAttempt};
 use crate::codec::{self, Read};
-use crate::connection::IfDown;
 use crate::error::Fault;
 use crate::limiter::Limiter;
 use crate::request::Request;
 use crate::sale_state::SaleState;
 use crate::scripts;
-use crate::sold_out::{HOLDERS_MAX, Shown};
 
 impl Core {
     pub(super) async fn reserve(
@@ -79,7 +77,6 @@ impl BatchSender for Reserving {
         attempt: SendAttempt,
     ) -> Result<Vec<ReserveOutcome>, Fault> {
         let sold_out = &self.state.sold_out;
-        let (asked_at, returns) = (Instant::now(), sold_out.returns());
         let request = self.request(requests);
         let topology = &self.core.topology;
         let answer = topology
@@ -96,18 +93,9 @@ impl BatchSender for Reserving {
         if judged.is_selling() != Some(false) {
             self.state.seen.note(judged.seq);
         }
-        let shown = Shown {
-            version: judged.holders_version,
-            available: judged.available,
-            selling: judged.is_selling(),
-            at: judged.at,
-            ends_at: judged.ends_at,
-            asked_at,
-            returns,
-        };
-        if sold_out.note(shown) {
+        if sold_out.note(judged.holders_version, judged.is_empty()) {
             let (core, state) = (Arc::clone(&self.core), Arc::clone(&self.state));
-            tokio::spawn(async move { core.learn_holders(&state).await });
+            tokio::spawn(async move { core.watch_sold_out(&state).await });
         }
         self.outcomes(requests, judged, attempt.is_retry)
     }
@@ -115,18 +103,8 @@ impl BatchSender for Reserving {
 
 impl Reserving {
     fn request(&self, requests: &[ReserveRequest]) -> Request {
-        let SaleState {
-            sale, keys, seen, ..
-        } = &*self.state;
-        let keys_in_order = [keys.stock.as_str(), &keys.sale, &keys.users, &keys.outbox];
-        let size = 4 + 3 * requests.len();
-        let mut request = Request::script(keys.slot, &scripts::RESERVE, &keys_in_order, size);
+        let mut request = self.core.reserve_call(&self.state, requests.len());
         let command = &mut request.command;
-        command
-            .arg(sale.id.get())
-            .arg(sale.epoch.get())
-            .arg(seen.seq())
-            .arg(self.core.now());
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         for wanted in requests {
             let attempt = wanted.attempt.as_uuid();
@@ -214,22 +192,37 @@ impl Reserving {
     }
 }
 
+impl Core {
+    /// A call of `reserve` to which the requests are to be added.
+    pub(super) fn reserve_call(&self, state: &SaleState, requests: usize) -> Request {
+        let SaleState {
+            sale, keys, seen, ..
+        } = state;
+        let keys_in_order = [keys.stock.as_str(), &keys.sale, &keys.users, &keys.outbox];
+        let size = 4 + 3 * requests;
+        let mut request = Request::script(keys.slot, &scripts::RESERVE, &keys_in_order, size);
+        let command = request.command.arg(sale.id.get()).arg(sale.epoch.get());
+        command.arg(seen.seq()).arg(self.now());
+        request
+    }
+}
+
 /// What `reserve` answers for a sale that is loaded.
-enum Answer {
+pub(super) enum Answer {
     /// Its stock is of another epoch than the caller's.
     OtherEpoch,
     Judged(Judged),
 }
 
-struct Judged {
+pub(super) struct Judged {
     /// One per request.
     letters: String,
     seq: u64,
-    holders_version: u64,
+    pub(super) holders_version: u64,
     available: u64,
-    at: Timestamp,
+    pub(super) at: Timestamp,
     starts_at: Timestamp,
-    ends_at: Timestamp,
+    pub(super) ends_at: Timestamp,
     allocations: Vec<Value>,
 }
 
@@ -240,10 +233,18 @@ impl Judged {
         let mut others = self.letters.bytes().filter(|letter| *letter != b'H');
         others.next().map(|letter| b"RS".contains(&letter))
     }
+
+    /// Whether it would sell and has no unit for anybody; nothing if the answer does not show it.
+    pub(super) fn is_empty(&self) -> Option<bool> {
+        match self.available {
+            0 => self.is_selling(),
+            _ => Some(false),
+        }
+    }
 }
 
 impl Answer {
-    fn read(answer: Value) -> Read<Option<Self>> {
+    pub(super) fn read(answer: Value) -> Read<Option<Self>> {
         let mut fields = codec::list(answer)?;
         match codec::text(fields.first().unwrap_or(&Value::Nil))? {
             "NOT_LOADED" => return Ok(None),
@@ -276,64 +277,5 @@ impl Answer {
             ends_at: codec::moment(ends_at)?,
             allocations,
         })))
-    }
-}
-
-/// How often the holders are read again because somebody reserved or released meanwhile.
-const READS_MAX: usize = 3;
-/// How many holders one call reads, about.
-const SCAN: usize = 1_000;
-
-impl Core {
-    /// Reads who holds units of a sale that has none left.
-    async fn learn_holders(&self, state: &SaleState) {
-        let mut learned = None;
-        for _ in 0..READS_MAX {
-            match self.read_holders(state).await {
-                Ok(Some(holders)) => {
-                    learned = Some(holders);
-                    break;
-                }
-                Ok(None) => {}
-                Err(fault) => {
-                    tracing::debug!(?fault, "the holders of a sold-out sale are not known");
-                    break;
-                }
-            }
-        }
-        state.sold_out.learn(learned);
-    }
-
-    /// The version and the hashes of the holders; nothing if that moved meanwhile.
-    async fn read_holders(&self, state: &SaleState) -> Result<Option<(u64, Vec<u64>)>, Fault> {
-        let SaleState { sale, keys, .. } = state;
-        let Some(before) = self.holders_version(sale).await? else {
-            return Ok(None);
-        };
-        let mut hashes = Vec::new();
-        let mut cursor = "0".to_owned();
-        loop {
-            let mut scan = redis::cmd("HSCAN");
-            scan.arg(&keys.users).arg(&cursor).arg("COUNT").arg(SCAN);
-            let request = Request::command(keys.slot, scan);
-            let deadline = self.work_deadline();
-            let answer = self.topology.call(&request, IfDown::Fail, deadline).await?;
-            let page = codec::list(answer)?;
-            let [next, Value::Array(pairs)] = &page[..] else {
-                return Err(Fault::damaged("the answer of HSCAN is not readable"));
-            };
-            for user in pairs.iter().step_by(2) {
-                hashes.push(state.sold_out.hash_text(codec::text(user)?));
-            }
-            if hashes.len() > HOLDERS_MAX {
-                return Ok(None);
-            }
-            cursor = codec::text(next)?.to_owned();
-            if cursor == "0" {
-                break;
-            }
-        }
-        let same = self.holders_version(sale).await? == Some(before);
-        Ok(same.then_some((before, hashes)))
     }
 }
