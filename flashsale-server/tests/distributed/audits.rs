@@ -21,6 +21,16 @@ async fn an_audit_tells_exact_from_drift_and_mends_what_can_be() {
     let token = support::Shop::token("ann");
     let bought = |answer: &Answer| answer.status == 200 && answer.data("status") == "SUCCESS";
     until("an order", &processes[0], ("POST", &path, &token), bought).await;
+    // The worker commits after the buyer has his result, and an audit mends nothing while attempts
+    // are queued.
+    let since = Instant::now();
+    while shop.json(&["audit", &id, "--json"])["queued"] != 0 {
+        let waited = since.elapsed();
+        assert!(
+            waited < Duration::from_secs(30),
+            "the worker does not commit"
+        );
+    }
     // Nobody else may notice and mend what follows.
     drop(processes);
 
