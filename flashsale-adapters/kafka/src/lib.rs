@@ -2,22 +2,18 @@
 
 mod attempt_queue;
 mod attempt_reader;
-mod bell;
 mod circuit;
-mod clerk;
+mod client_log;
 mod config;
+mod consumer;
 mod error;
-mod keeper;
-mod leaving;
+mod health;
 mod message;
-mod observer;
+mod offset_committer;
+mod offsets;
 mod producer;
-mod readers;
-mod reading;
-mod reports;
-mod shelf;
-mod topic;
-mod tray;
+mod record_buffer;
+mod topic_admin;
 
 pub use attempt_queue::KafkaAttemptQueue;
 pub use config::{ConfigError, KafkaConfig};
