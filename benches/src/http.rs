@@ -111,6 +111,19 @@ pub async fn rush(
     requests: Vec<String>,
     status: u16,
 ) -> Duration {
+    timed_rush(address, connections, requests, status).await.0
+}
+
+/// Like [`rush`], and says how long each answer took.
+///
+/// # Panics
+/// If an answer has another status than `status`.
+pub async fn timed_rush(
+    address: SocketAddr,
+    connections: usize,
+    requests: Vec<String>,
+    status: u16,
+) -> (Duration, Vec<Duration>) {
     let mut shares = vec![Vec::new(); connections];
     for (n, request) in requests.into_iter().enumerate() {
         shares[n % connections].push(request);
@@ -126,18 +139,24 @@ pub async fn rush(
         .into_iter()
         .map(|(stream, share)| tokio::spawn(client(stream, share, status)))
         .collect();
+    let mut waits = Vec::new();
     for task in tasks {
-        task.await
-            .expect("no client panics")
-            .expect("no connection breaks");
+        let own = task.await.expect("no client panics");
+        waits.extend(own.expect("no connection breaks"));
     }
-    start.elapsed()
+    (start.elapsed(), waits)
 }
 
-async fn client(mut stream: TcpStream, requests: Vec<String>, status: u16) -> io::Result<()> {
+async fn client(
+    mut stream: TcpStream,
+    requests: Vec<String>,
+    status: u16,
+) -> io::Result<Vec<Duration>> {
     let mut buffer = [0; 2048];
     let expected = format!("HTTP/1.1 {status} ");
+    let mut waits = Vec::with_capacity(requests.len());
     for request in requests {
+        let asked = Instant::now();
         stream.write_all(request.as_bytes()).await?;
         let mut read = 0;
         while !is_whole(&buffer[..read]) {
@@ -147,10 +166,11 @@ async fn client(mut stream: TcpStream, requests: Vec<String>, status: u16) -> io
             }
             read += more;
         }
+        waits.push(asked.elapsed());
         let answer = String::from_utf8_lossy(&buffer[..read]);
         assert!(answer.starts_with(&expected), "{answer}");
     }
-    Ok(())
+    Ok(waits)
 }
 
 /// Whether this is a head and as many bytes of body as it announces.

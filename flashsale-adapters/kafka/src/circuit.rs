@@ -11,7 +11,7 @@ use std::time::Instant;
 pub(crate) struct Circuit {
     born: Instant,
     open: AtomicBool,
-    /// Messages that the client has and that are neither delivered nor given up.
+    /// Messages for the client that are neither delivered nor given up.
     waiting: AtomicUsize,
     /// Messages that the brokers have.
     delivered: AtomicU64,
@@ -76,9 +76,14 @@ impl Circuit {
         }
     }
 
-    /// The client has taken a message.
-    pub(crate) fn handed_over(&self) {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
+    /// Messages are for the client.
+    pub(crate) fn handed_over(&self, messages: usize) {
+        self.waiting.fetch_add(messages, Ordering::AcqRel);
+    }
+
+    /// The client never got these messages.
+    pub(crate) fn dropped(&self, messages: usize) {
+        self.waiting.fetch_sub(messages, Ordering::AcqRel);
     }
 
     /// The client is done with a message.
@@ -130,8 +135,7 @@ mod tests {
     #[test]
     fn what_waits_for_delivery_is_the_probe() {
         let circuit = Circuit::new();
-        circuit.handed_over();
-        circuit.handed_over();
+        circuit.handed_over(2);
         circuit.open();
         assert!(matches!(circuit.admit(), Admission::Refused));
         circuit.done(false);

@@ -27,6 +27,8 @@ pub struct KafkaConfig {
     /// How many partitions a topic gets that is made; 12 by default. One that exists is used as it
     /// is. So many readers of a group can work at the same time.
     pub partitions: i32,
+    /// What decides which partition an attempt goes to; a batch keeps together by default.
+    pub partition_by: PartitionBy,
     /// How many brokers keep a copy of a topic that is made; what the brokers have for a default if
     /// nothing is said. With 3 or more, two of them have to confirm an attempt.
     pub replication: Option<i32>,
@@ -51,6 +53,18 @@ pub struct KafkaConfig {
     /// compression and the like. Those that this adapter has promises on are refused. Values do not
     /// print.
     pub properties: Vec<(String, String)>,
+}
+
+/// What decides which partition an attempt goes to. The message's key is the user in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PartitionBy {
+    /// The batch: attempts that are published together stay together, and the next batch goes to the
+    /// next partition. A partition that does not answer is left. Large requests cost much less.
+    #[default]
+    Batch,
+    /// The user: the murmur2 hash of the key, as with Java clients, so that all attempts of a user
+    /// are in one partition. For other programs that read the topic and rely on it.
+    User,
 }
 
 /// Why a [`KafkaConfig`] cannot be used. One line.
@@ -97,6 +111,7 @@ impl KafkaConfig {
             topic: "flashsale.attempts".to_owned(),
             create_topic: true,
             partitions: 12,
+            partition_by: PartitionBy::default(),
             replication: None,
             publish_wait_ms: 250,
             linger_ms: 1,
@@ -258,6 +273,7 @@ impl fmt::Debug for KafkaConfig {
             topic,
             create_topic,
             partitions,
+            partition_by,
             replication,
             publish_wait_ms,
             linger_ms,
@@ -273,6 +289,7 @@ impl fmt::Debug for KafkaConfig {
             .field("topic", topic)
             .field("create_topic", create_topic)
             .field("partitions", partitions)
+            .field("partition_by", partition_by)
             .field("replication", replication)
             .field("publish_wait_ms", publish_wait_ms)
             .field("linger_ms", linger_ms)

@@ -12,10 +12,12 @@ mod health;
 mod message;
 mod offset_committer;
 mod offsets;
+mod partitions;
 mod producer;
+mod producer_batch;
 mod record_buffer;
 mod topic_admin;
 
 pub use attempt_decoder::KafkaAttemptDecoder;
 pub use attempt_queue::KafkaAttemptQueue;
-pub use config::{ConfigError, KafkaConfig};
+pub use config::{ConfigError, KafkaConfig, PartitionBy};

@@ -4,7 +4,6 @@ use std::str::FromStr;
 use flashsale_core::domain::{
     Attempt, AttemptId, Epoch, InvalidId, ProductId, Quantity, SaleId, Timestamp, UserId,
 };
-use rdkafka::message::{Header, OwnedHeaders};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -12,8 +11,6 @@ use time::macros::format_description;
 
 /// The version that is written, and the newest that is read.
 const VERSION: u32 = 1;
-/// The same, for the header `fs-v`.
-const VERSION_TEXT: &str = "1";
 const ATTEMPT: &str = "attempt";
 
 /// The message of an attempt. A superset of what the service wrote that this one replaces: its
@@ -33,7 +30,7 @@ struct Written<'a> {
     seq: u64,
     reserved_at_ms: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<String>,
+    timestamp: Option<Rfc3339>,
 }
 
 /// A number as text, because not all languages read all integers.
@@ -83,44 +80,22 @@ struct Envelope {
     kind: Option<String>,
 }
 
-/// Writes attempts, one after the other into the same memory.
-#[derive(Debug, Default)]
-pub(crate) struct Writer(Vec<u8>);
-
-impl Writer {
-    /// The bytes that stand for an attempt.
-    pub(crate) fn write(&mut self, attempt: &Attempt) -> &[u8] {
-        let written = Written {
-            v: VERSION,
-            kind: ATTEMPT,
-            attempt_id: AttemptText(attempt.id),
-            sale_id: Decimal(attempt.sale.get()),
-            product_id: Decimal(attempt.product.get()),
-            user_id: attempt.user.as_str(),
-            qty: attempt.quantity.units(),
-            epoch: attempt.epoch.get(),
-            seq: attempt.seq,
-            reserved_at_ms: attempt.reserved_at.as_millis(),
-            timestamp: rfc3339(attempt.reserved_at),
-        };
-        self.0.clear();
-        serde_json::to_writer(&mut self.0, &written).expect("plain data becomes JSON");
-        &self.0
-    }
-}
-
-/// What names an attempt although its message cannot be read.
-pub(crate) fn headers(attempt: &Attempt) -> OwnedHeaders {
-    let (id, sale) = (attempt.id.to_string(), attempt.sale.to_string());
-    let header = |key, value| Header {
-        key,
-        value: Some(value),
+/// Appends the message of an attempt.
+pub(crate) fn encode(attempt: &Attempt, bytes: &mut Vec<u8>) {
+    let written = Written {
+        v: VERSION,
+        kind: ATTEMPT,
+        attempt_id: AttemptText(attempt.id),
+        sale_id: Decimal(attempt.sale.get()),
+        product_id: Decimal(attempt.product.get()),
+        user_id: attempt.user.as_str(),
+        qty: attempt.quantity.units(),
+        epoch: attempt.epoch.get(),
+        seq: attempt.seq,
+        reserved_at_ms: attempt.reserved_at.as_millis(),
+        timestamp: Rfc3339::of(attempt.reserved_at),
     };
-    OwnedHeaders::new_with_capacity(4)
-        .insert(header("fs-attempt", id.as_str()))
-        .insert(header("fs-sale", sale.as_str()))
-        .insert(header("fs-user", attempt.user.as_str()))
-        .insert(header("fs-v", VERSION_TEXT))
+    serde_json::to_writer(bytes, &written).expect("plain data becomes JSON");
 }
 
 /// The attempt that these bytes stand for, or what is wrong with them.
@@ -182,13 +157,28 @@ fn id<T: FromStr<Err = InvalidId>>(name: &str, text: Option<&str>) -> Result<T, 
     text.parse().map_err(|error| format!("{name} {error}"))
 }
 
-/// RFC 3339 with milliseconds; nothing for a year that it cannot write.
-fn rfc3339(at: Timestamp) -> Option<String> {
-    const FORMAT: &[BorrowedFormatItem<'_>] =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let nanoseconds = i128::from(at.as_millis()) * 1_000_000;
-    let at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
-    at.format(FORMAT).ok()
+/// A moment as RFC 3339 writes it, with milliseconds.
+#[derive(Debug)]
+struct Rfc3339([u8; 24]);
+
+impl Rfc3339 {
+    /// Nothing for a year that it cannot write.
+    fn of(at: Timestamp) -> Option<Self> {
+        const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        );
+        let nanoseconds = i128::from(at.as_millis()) * 1_000_000;
+        let at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
+        let mut text = [0; 24];
+        let written = at.format_into(&mut &mut text[..], FORMAT).ok()?;
+        (written == text.len()).then_some(Self(text))
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(str::from_utf8(&self.0).expect("digits and signs"))
+    }
 }
 
 #[cfg(test)]
@@ -200,10 +190,12 @@ mod tests {
     };
     use uuid::Uuid;
 
-    use super::{Writer, decode};
+    use super::decode;
 
     fn encode(attempt: &Attempt) -> Vec<u8> {
-        Writer::default().write(attempt).to_vec()
+        let mut bytes = Vec::new();
+        super::encode(attempt, &mut bytes);
+        bytes
     }
 
     fn attempt() -> Attempt {

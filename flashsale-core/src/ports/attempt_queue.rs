@@ -9,7 +9,8 @@ use crate::error::PortError;
 
 /// Carries accepted attempts to the workers, at least once.
 ///
-/// Attempts of one user arrive in the order they were published in; nothing else is ordered.
+/// Nothing is ordered, not even the attempts of one user: the order repository decides by attempt
+/// and user, so that the order in which it meets them matters to nobody.
 #[async_trait]
 pub trait AttemptQueue: Debug + Send + Sync + 'static {
     /// Hands attempts over, one outcome per attempt, in order.

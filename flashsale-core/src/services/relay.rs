@@ -94,7 +94,8 @@ impl Relay {
 
     /// Tells the stock store about attempts that the queue has had since before the last call.
     ///
-    /// Most of them are decided by then and need no telling, which is why this is not done at once.
+    /// Most of them are decided by then and need no telling, which is why this is not done at once
+    /// and the store is asked first how far it is.
     /// To be called every half of the time after which [`Repair`](super::Repair) publishes again,
     /// or more often.
     ///
@@ -112,7 +113,12 @@ impl Relay {
                 None => sales.push((sale, vec![attempt])),
             }
         }
-        for (sale, attempts) in sales {
+        for (sale, mut attempts) in sales {
+            let levels = self.stock.levels(&sale).await?;
+            match levels.and_then(|levels| levels.oldest_reserved_at) {
+                Some(oldest) => attempts.retain(|attempt| attempt.reserved_at >= oldest),
+                None => continue,
+            }
             for attempts in attempts.chunks(BATCH_MAX) {
                 self.stock.acknowledge(&sale, attempts).await?;
             }

@@ -57,6 +57,23 @@ async fn with_a_relay_the_stock_store_learns_later_what_the_queue_has() {
 }
 
 #[tokio::test]
+async fn what_is_not_decided_is_acknowledged_although_others_are() {
+    let (shop, sale) = Shop::selling(3).await;
+    let relay = Relay::new(shop.queue.clone(), shop.stock.clone());
+    let service = shop.service().accepting(AcceptAfter::Logged, relay.clone());
+    service.attempt(&user("ann"), sale.id).await.unwrap();
+    shop.work().await;
+    shop.clock.advance_ms(1);
+    service.attempt(&user("bob"), sale.id).await.unwrap();
+    for _ in 0..2 {
+        relay.acknowledge().await.unwrap();
+    }
+    let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
+    let unpublished = levels.unpublished;
+    assert_eq!((levels.sold, levels.reserved, unpublished), (1, 1, 0));
+}
+
+#[tokio::test]
 async fn a_relay_waits_for_attempts_of_sales_in_turn() {
     let (shop, first) = Shop::selling(3).await;
     let mut other = lamps(3);

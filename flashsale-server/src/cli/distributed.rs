@@ -39,11 +39,15 @@ fn not_given(operation: &'static str) -> PortError {
 }
 
 fn kafka(queue: &QueueConfig) -> Result<KafkaAttemptQueue, Failure> {
-    let config = KafkaConfig {
+    KafkaAttemptQueue::new(kafka_config(queue)).map_err(queue_setting)
+}
+
+fn kafka_config(queue: &QueueConfig) -> KafkaConfig {
+    KafkaConfig {
         topic: queue.topic.clone(),
+        partition_by: queue.partition_by,
         ..KafkaConfig::new(&queue.brokers)
-    };
-    KafkaAttemptQueue::new(config).map_err(queue_setting)
+    }
 }
 
 fn queue_setting(error: flashsale_kafka::ConfigError) -> Failure {
@@ -57,14 +61,10 @@ fn queue_setting(error: flashsale_kafka::ConfigError) -> Failure {
 
 /// The engine of these settings.
 pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Distributed, Failure> {
-    let kafka = KafkaConfig {
-        topic: queue.topic.clone(),
-        ..KafkaConfig::new(&queue.brokers)
-    };
     let config = DistributedConfig {
         postgres: PostgresConfig::new(servers.database_url.reveal()),
         redis: RedisConfig::new(servers.redis_url()?.reveal()),
-        kafka,
+        kafka: kafka_config(queue),
         accept_after: queue.accept_after,
         on_publish_failure: queue.on_publish_failure,
     };

@@ -1,4 +1,5 @@
 use flashsale_core::services::{AcceptAfter, OnPublishFailure};
+use flashsale_kafka::PartitionBy;
 
 use super::{SettingError, given};
 
@@ -32,6 +33,17 @@ pub(crate) struct QueueArgs {
     )]
     kafka_consumer_group: Option<String>,
 
+    /// What decides an attempt's partition: `batch` (attempts that come together stay together, which
+    /// costs Kafka much less) or `user` (the message's key, for other readers of the topic that rely
+    /// on it) [default: batch]
+    #[arg(
+        long,
+        env = "KAFKA_PARTITION_BY",
+        hide_env_values = true,
+        value_name = "WHAT"
+    )]
+    kafka_partition_by: Option<String>,
+
     /// When an attempt is answered: `logged` (Kafka has it, or 250 ms are over) or `reserved`
     /// (Redis has it; faster, and as durable as Redis) [default: logged]
     #[arg(
@@ -63,6 +75,8 @@ pub(crate) struct QueueConfig {
     pub(crate) topic: String,
     /// The group of the workers.
     pub(crate) group: String,
+    /// What decides the partition of an attempt.
+    pub(crate) partition_by: PartitionBy,
     /// When an attempt is answered.
     pub(crate) accept_after: AcceptAfter,
     /// What becomes of an attempt that the queue does not take.
@@ -94,6 +108,14 @@ impl QueueArgs {
         };
         let text = |given_text: &Option<String>, default: &str| {
             given(given_text.as_deref()).unwrap_or(default).to_owned()
+        };
+        let partition_by = match given(self.kafka_partition_by.as_deref()) {
+            None | Some("batch") => PartitionBy::Batch,
+            Some("user") => PartitionBy::User,
+            Some(other) => {
+                let allowed = "must be batch or user";
+                return Err(SettingError::value("KAFKA_PARTITION_BY", other, allowed));
+            }
         };
         let accept_after = match given(self.accept_after.as_deref()) {
             None | Some("logged") => AcceptAfter::Logged,
@@ -131,8 +153,37 @@ impl QueueArgs {
             brokers: brokers.to_owned(),
             topic: text(&self.kafka_topic, Self::TOPIC_DEFAULT),
             group,
+            partition_by,
             accept_after,
             on_publish_failure,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PartitionBy, QueueArgs};
+
+    fn args(partition_by: Option<&str>) -> QueueArgs {
+        QueueArgs {
+            kafka_brokers: Some("127.0.0.1:9092".to_owned()),
+            kafka_topic: None,
+            kafka_consumer_group: None,
+            kafka_partition_by: partition_by.map(str::to_owned),
+            accept_after: None,
+            on_publish_failure: None,
+        }
+    }
+
+    #[test]
+    fn the_batch_decides_the_partition_unless_the_user_shall() {
+        for (given, expected) in [
+            (None, PartitionBy::Batch),
+            (Some("batch"), PartitionBy::Batch),
+            (Some("user"), PartitionBy::User),
+        ] {
+            let checked = args(given).validate();
+            assert_eq!(checked.expect("valid").partition_by, expected);
+        }
     }
 }

@@ -46,6 +46,7 @@ fn settings_that_cannot_be_used() {
         ("REDIS_URL", "", "redis://"),
         ("KAFKA_BROKERS", "localhost", "127.0.0.1:9092"),
         ("KAFKA_BROKERS", "", "127.0.0.1:9092"),
+        ("KAFKA_PARTITION_BY", "sale", "batch or user"),
         ("ACCEPT_AFTER", "never", "logged or reserved"),
         ("KAFKA_CONSUMER_GROUP", "the workers", "1 to 249 characters"),
         ("KAFKA_CONSUMER_GROUP", "a\tb", "1 to 249 characters"),

@@ -1,6 +1,6 @@
 //! The suite of [`AttemptQueue`](crate::ports::AttemptQueue).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::pin;
@@ -44,7 +44,6 @@ pub async fn attempt_queue(fixture: &dyn Fixture<AttemptQueueRig>) -> Report {
         fixture,
         [
             an_attempt_comes_out_as_it_went_in,
-            attempts_of_one_user_arrive_in_order,
             publishing_an_attempt_twice_is_harmless,
             every_group_gets_every_attempt,
             readers_of_a_group_share_its_attempts,
@@ -193,33 +192,6 @@ async fn an_attempt_comes_out_as_it_went_in(rigs: Rigs<'_>) -> Checked {
     let mut came = bench.read(&mut *reader, &attempts).await?;
     came.sort_by_key(|attempt| attempt.id);
     ensure_eq!("the attempts", came, attempts);
-    Ok(Ran::Yes)
-}
-
-async fn attempts_of_one_user_arrive_in_order(rigs: Rigs<'_>) -> Checked {
-    let bench = Bench::open(rigs).await?;
-    let attempts = bench.attempts((0..60).map(|i| i % 7));
-    for batch in attempts.chunks(9) {
-        bench.publish(batch).await?;
-    }
-    let mut reader = bench.reader(GROUP).await?;
-    let came = bench.read(&mut *reader, &attempts).await?;
-    let in_order = |attempts: &[Attempt]| {
-        let mut seen = HashSet::new();
-        let mut of_user: HashMap<_, Vec<_>> = HashMap::new();
-        for attempt in attempts.iter().filter(|attempt| seen.insert(attempt.id)) {
-            of_user
-                .entry(attempt.user.clone())
-                .or_default()
-                .push(attempt.seq);
-        }
-        of_user
-    };
-    ensure_eq!(
-        "the order of each user",
-        in_order(&came),
-        in_order(&attempts)
-    );
     Ok(Ran::Yes)
 }
 
