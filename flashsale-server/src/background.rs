@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::Services;
+use crate::error_chain::error_chain;
 
 use self::chores::{Acknowledge, Decide, Forward, KeepSales, Mend, RecordRefusals, Watch};
 
@@ -62,7 +63,7 @@ impl Background {
     pub async fn start(services: &Services, config: &BackgroundConfig) -> Self {
         let mut sales = KeepSales::new(services, &config.group);
         if let Err(fault) = sales.step().await {
-            let error = in_one_line(&fault);
+            let error = error_chain(&fault);
             tracing::warn!(error, "not every sale is ready");
         }
         let stop = watch::Sender::new(false);
@@ -152,7 +153,7 @@ async fn repeat<C: Chore, S: Future + Unpin>(chore: &mut C, mut stopped: S) {
         };
         let trouble = match done {
             Ok(Ok(())) => None,
-            Ok(Err(fault)) => Some(Trouble::Fault(in_one_line(&fault))),
+            Ok(Err(fault)) => Some(Trouble::Fault(error_chain(&fault))),
             Err(_) => Some(Trouble::Panic),
         };
         report(C::NAME, last.as_ref(), trouble.as_ref());
@@ -182,18 +183,6 @@ fn report(chore: &str, last: Option<&Trouble>, now: Option<&Trouble>) {
         // The panic itself has been printed where it happened.
         Some(Trouble::Panic) => tracing::error!(chore, "met a bug; trying again"),
     }
-}
-
-/// An error and what caused it.
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.replace('\n', " ")
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ mod json;
 mod operation;
 mod path_id;
 mod request_id;
-mod rfc3339;
 mod route;
 mod service;
 

@@ -2,21 +2,29 @@
 //! mounted in another poem application.
 //!
 //! [`app`] makes the endpoint from [`Services`], [`serve`] puts it on a socket, [`openapi`] prints
-//! the document. [`Background`] runs what has to run beside the requests.
+//! the document. [`Background`] runs what has to run beside the requests. [`run_command_line`] is
+//! the whole program.
 
 #[cfg(test)]
 extern crate self as flashsale_server;
 
 mod app;
 mod background;
+mod cli;
+mod config;
+mod control;
 mod dependency;
 #[cfg(feature = "distributed")]
 mod distributed;
+mod error_chain;
 mod http;
 mod metrics;
+mod rfc3339;
+mod time_arg;
 
 pub use app::{HttpConfig, HttpConfigInvalid, Services, app, openapi};
 pub use background::{Background, BackgroundConfig, Role};
+pub use cli::run_command_line;
 pub use dependency::Dependency;
 #[cfg(feature = "distributed")]
 pub use distributed::{Distributed, DistributedConfig, DistributedInvalid};

@@ -9,7 +9,7 @@ use flashsale_core::{ErrorKind, PortError};
 
 #[cfg(feature = "distributed")]
 use super::distributed;
-use super::{Failure, embedded};
+use super::{CliError, embedded};
 #[cfg(feature = "distributed")]
 use crate::config::QueueConfig;
 use crate::config::{PasswordConfig, StoreConfig};
@@ -17,7 +17,7 @@ use crate::control::{Reply, Request};
 
 /// What a command needs beside the stores.
 #[derive(Debug, Default)]
-pub(super) struct Needs {
+pub(super) struct CommandDeps {
     /// To hash a password.
     pub(super) password: Option<PasswordConfig>,
     /// To ask the queue of the distributed engine, if it is given.
@@ -28,9 +28,9 @@ pub(super) struct Needs {
 /// Carries a request out.
 pub(super) async fn perform(
     store: &StoreConfig,
-    needs: Needs,
+    needs: CommandDeps,
     request: Request,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, CliError> {
     match store {
         StoreConfig::File(file) => embedded::perform(file, needs.password, request).await,
         #[cfg(feature = "distributed")]
@@ -39,10 +39,10 @@ pub(super) async fn perform(
 }
 
 /// A reply that is not what was asked for, as a failure.
-pub(super) fn refused(reply: Reply) -> Failure {
+pub(super) fn refused(reply: Reply) -> CliError {
     match reply {
-        Reply::Refused(why) | Reply::Failed(why) => Failure::failed(why),
-        _ => Failure::failed(
+        Reply::Refused(why) | Reply::Failed(why) => CliError::failed(why),
+        _ => CliError::failed(
             "the server has answered something else; use the program of its version",
         ),
     }
@@ -51,7 +51,7 @@ pub(super) fn refused(reply: Reply) -> Failure {
 /// Hashes passwords at this cost.
 pub(super) fn hasher(
     password: Option<PasswordConfig>,
-) -> Result<Arc<BcryptPasswordHasher>, Failure> {
+) -> Result<Arc<BcryptPasswordHasher>, CliError> {
     // Without a password to hash, the cheapest hasher is ready the soonest.
     let cost = password.map_or(4, |password| password.bcrypt_cost);
     let hasher = BcryptPasswordHasher::new(BcryptConfig {
@@ -60,7 +60,7 @@ pub(super) fn hasher(
     });
     hasher
         .map(Arc::new)
-        .map_err(|error| Failure::failed(error.to_string()))
+        .map_err(|error| CliError::failed(error.to_string()))
 }
 
 /// For processes that log nobody in and need no secret for it.

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::{Background, BackgroundConfig, HttpConfig, Role, Services};
 use flashsale_auth::{JwtConfig, JwtKey, JwtTokenIssuer};
 use flashsale_core::ports::TokenIssuer;
 use flashsale_embedded::EmbeddedEngine;
-use flashsale_server::{Background, BackgroundConfig, HttpConfig, Role, Services};
 use futures_util::future::LocalBoxFuture;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::shutdown::Shutdown;
-use super::{Failure, database};
+use super::{CliError, database};
 use crate::config::{ListenConfig, PasswordConfig, SettingError, TokenConfig};
 use crate::control::{ControlAddress, ControlSocket, Operations, canonical};
 
@@ -38,7 +38,7 @@ pub(super) struct Server {
 /// What a server does besides serving while the services that it depends on come up.
 pub(super) struct Startup {
     /// Has to succeed before anything runs beside the requests.
-    pub(super) first: LocalBoxFuture<'static, Result<(), Failure>>,
+    pub(super) first: LocalBoxFuture<'static, Result<(), CliError>>,
     /// Goes on while the server serves.
     pub(super) beside: LocalBoxFuture<'static, ()>,
     /// Comes last of all.
@@ -46,7 +46,7 @@ pub(super) struct Startup {
 }
 
 /// Issues and verifies the tokens of these settings; without any, knows nobody.
-pub(super) fn tokens(token: Option<&TokenConfig>) -> Result<Arc<dyn TokenIssuer>, Failure> {
+pub(super) fn tokens(token: Option<&TokenConfig>) -> Result<Arc<dyn TokenIssuer>, CliError> {
     let Some(token) = token else {
         return Ok(Arc::new(database::NoTokens));
     };
@@ -56,7 +56,7 @@ pub(super) fn tokens(token: Option<&TokenConfig>) -> Result<Arc<dyn TokenIssuer>
     });
     match tokens {
         Ok(tokens) => Ok(Arc::new(tokens)),
-        Err(error) => Err(Failure::failed(error.to_string())),
+        Err(error) => Err(CliError::failed(error.to_string())),
     }
 }
 
@@ -67,7 +67,7 @@ impl Server {
         file: &Path,
         token: Option<&TokenConfig>,
         password: PasswordConfig,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let hasher = database::hasher(Some(password))?;
         let services = Services::embedded(engine, hasher, tokens(token)?);
         Ok(Self {
@@ -93,7 +93,7 @@ impl Server {
         mut shutdown: Shutdown,
         startup: Option<Startup>,
         ready: impl FnOnce(),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         let default = HttpConfig::default();
         let http = HttpConfig {
             cors_origins,
@@ -101,21 +101,21 @@ impl Server {
             service_routes_only: self.background.role == Role::Worker,
             ..default
         };
-        let app = flashsale_server::app(Arc::clone(&self.services), &http)
-            .map_err(|error| Failure::failed(error.to_string()))?;
+        let app = crate::app(Arc::clone(&self.services), &http)
+            .map_err(|error| CliError::failed(error.to_string()))?;
         let stop = watch::Sender::new(false);
         let control = self.listen_to_commands(stop.subscribe());
-        let wished = async move {
-            let signal = shutdown.wished().await;
+        let requested = async move {
+            let signal = shutdown.requested().await;
             tracing::info!(
                 signal,
                 "stopping: no new requests, finishing those accepted"
             );
         };
-        let serving = flashsale_server::serve(listener, app, &http, wished, REQUEST_GRACE);
+        let serving = crate::serve(listener, app, &http, requested, REQUEST_GRACE);
         let serving = async {
             let served = serving.await;
-            served.map_err(|error| Failure::failed(format!("serving failed: {error}")))
+            served.map_err(|error| CliError::failed(format!("serving failed: {error}")))
         };
         let mut background = None;
         let (served, last) = match startup {
@@ -197,14 +197,14 @@ fn sockets_max() -> usize {
 }
 
 /// Takes the address that the settings name.
-pub(super) async fn bind(listen: &ListenConfig) -> Result<TcpListener, Failure> {
+pub(super) async fn bind(listen: &ListenConfig) -> Result<TcpListener, CliError> {
     let ListenConfig { host, port, .. } = listen;
     match try_bind(host, *port).await {
         Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Failure::failed(format!(
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(CliError::failed(format!(
             "PORT {port} on {host} is taken by another program: stop that, or choose another PORT"
         ))),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Failure::failed(
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(CliError::failed(
             format!("PORT {port} on {host} is not open to this user: choose one from 1024 on"),
         )),
         Err(error) => {
@@ -239,10 +239,10 @@ pub(super) async fn try_bind(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 /// The address that a client on this machine uses.
-pub(super) fn base_url(listener: &TcpListener) -> Result<String, Failure> {
+pub(super) fn base_url(listener: &TcpListener) -> Result<String, CliError> {
     let address = listener
         .local_addr()
-        .map_err(|error| Failure::failed(format!("the listener has no address: {error}")))?;
+        .map_err(|error| CliError::failed(format!("the listener has no address: {error}")))?;
     let port = address.port();
     Ok(match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{port}"),

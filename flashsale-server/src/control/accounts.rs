@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::Services;
 use flashsale_core::PortError;
 use flashsale_core::domain::{AllocationState, Decision, FailReason, SaleId, UserId};
 use flashsale_core::ports::RecordedOutcome;
@@ -7,11 +8,10 @@ use flashsale_core::services::{
     Auditor, Finding, Reconciliation, Recovery, RecoveryProgress, Repair, SaleService, SaleView,
     StockReadiness, UserTimeline, Verdict,
 };
-use flashsale_server::Services;
 use tokio::time::{Instant, sleep};
 
 use super::protocol::{AuditReport, SaleLine, StoreLevels, StoryEvent, StoryReport};
-use crate::moment::rfc3339;
+use crate::rfc3339::rfc3339;
 
 /// Accounts for units and attempts, and brings in line what can be.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
-use std::error::Error;
 use std::sync::Arc;
 
+use crate::Services;
 use flashsale_core::PortError;
 use flashsale_core::domain::{
     ChangeRefused, Decision, NewSale, NewSaleRefused, Phase, Role, SaleChange, SaleId, SaleStatus,
@@ -11,13 +11,13 @@ use flashsale_core::services::{
     AuthService, ChangeSaleOutcome, DeadLetters, Field, RegisterOutcome, Registration,
     ReplayOutcome, SaleService, SaleView,
 };
-use flashsale_server::Services;
 
 use super::accounts::{self, Accounts};
 use super::protocol::{
     Change, LetterLine, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine, UserLine,
 };
-use crate::moment::rfc3339;
+use crate::error_chain::error_chain;
+use crate::rfc3339::rfc3339;
 
 /// Carries requests out, in the command's own process or in a server.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Operations {
             Request::DeadLetter { id } => self.dead_letter(id).await,
             Request::Replay { id } => self.replay(id).await,
         };
-        reply.unwrap_or_else(|error| Reply::Failed(with_causes(&error)))
+        reply.unwrap_or_else(|error| Reply::Failed(error_chain(&error)))
     }
 
     async fn create_sale(&self, request: NewSaleRequest) -> Result<Reply, PortError> {
@@ -317,16 +317,4 @@ const fn field_name(field: Field) -> &'static str {
         Field::Password => "the password",
         Field::FullName => "the full name",
     }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.replace('\n', " ")
 }

@@ -10,7 +10,7 @@ use crate::app::Services;
 
 use super::failure::{Code, Failure};
 use super::json::answer;
-use super::rfc3339::rfc3339;
+use crate::rfc3339::rfc3339;
 
 /// How the featured sale stands.
 #[derive(Object, Serialize)]

@@ -15,7 +15,7 @@ use crate::dependency::Dependency;
 use super::document;
 use super::failure::{Code, Failure};
 use super::json::{answer, json_response};
-use super::rfc3339::rfc3339;
+use crate::rfc3339::rfc3339;
 
 /// The process lives.
 #[derive(Object, Serialize)]
