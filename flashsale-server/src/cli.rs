@@ -2,6 +2,8 @@
 //! 2 (wrong settings or arguments); `audit` has codes of its own.
 
 mod audit;
+mod command_deps;
+mod credentials;
 mod database;
 mod demo;
 #[cfg(feature = "distributed")]

@@ -19,6 +19,7 @@ mod distributed;
 mod error_chain;
 mod http;
 mod metrics;
+mod operations;
 mod rfc3339;
 mod time_arg;
 
@@ -30,3 +31,4 @@ pub use dependency::Dependency;
 pub use distributed::{Distributed, DistributedConfig, DistributedInvalid};
 pub use http::{ServeError, serve};
 pub use metrics::Metrics;
+pub use operations::Operations;

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::database::CommandDeps;
+use super::command_deps::CommandDeps;
 use super::sale::one_line;
 use super::{CliError, CommonArgs, database, logging, print, print_json};
 #[cfg(feature = "distributed")]
@@ -45,7 +45,7 @@ const NOT_AUDITED: u8 = 3;
 pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, CliError> {
     let store = args.common.store.validate()?;
     logging::start(args.common.log.validate()?, "warn");
-    let needs = CommandDeps {
+    let deps = CommandDeps {
         password: None,
         #[cfg(feature = "distributed")]
         queue: args.queue.validate_if_given()?,
@@ -55,7 +55,7 @@ pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, CliError> {
         Some(user) => Request::UserTimeline { sale, user },
         None => Request::Audit { sale, repair },
     };
-    let report = match database::perform(&store, needs, request).await {
+    let report = match database::perform(&store, deps, request).await {
         Ok(Reply::Audit(report)) => report,
         Ok(Reply::UserTimeline(story)) => {
             if args.json {

@@ -18,7 +18,7 @@ use super::{CliError, database, logging, print};
 use crate::config::{
     FileConfig, ListenArgs, ListenConfig, LogArgs, PasswordConfig, Secret, TokenConfig,
 };
-use crate::control::{NewSaleRequest, NewUserRequest, Operations, Reply, Request, SaleLine};
+use crate::control::{Commands, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine};
 
 /// `demo`
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ async fn serve(
     })?;
     let password = PasswordConfig::default();
     let server = Server::embedded(&engine, &store.file, Some(&token), password)?;
-    let sale = seed(&server.operations()).await?;
+    let sale = seed(&server.commands()).await?;
     let mut text = String::new();
     let port = listener
         .local_addr()
@@ -128,7 +128,7 @@ fn random_secret() -> Result<Secret, CliError> {
 }
 
 /// Makes the product, its sale and the users.
-async fn seed(operations: &Operations) -> Result<SaleLine, CliError> {
+async fn seed(commands: &Commands) -> Result<SaleLine, CliError> {
     for (username, password) in USERS {
         let request = NewUserRequest {
             username: username.to_owned(),
@@ -137,7 +137,7 @@ async fn seed(operations: &Operations) -> Result<SaleLine, CliError> {
             password: password.to_owned(),
             admin: false,
         };
-        match operations.perform(Request::UserCreate(request)).await {
+        match commands.perform(Request::UserCreate(request)).await {
             Reply::User(_) => {}
             other => return Err(database::refused(other)),
         }
@@ -150,7 +150,7 @@ async fn seed(operations: &Operations) -> Result<SaleLine, CliError> {
         end_ms: now.plus_ms(SALE_MS).as_millis(),
         stock: UNITS,
     };
-    match operations.perform(Request::SaleCreate(request)).await {
+    match commands.perform(Request::SaleCreate(request)).await {
         Reply::Sale(sale) => Ok(sale),
         other => Err(database::refused(other)),
     }

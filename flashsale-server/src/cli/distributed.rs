@@ -9,19 +9,21 @@ use flashsale_core::domain::Attempt;
 use flashsale_core::ports::{
     AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published, QueuePosition,
 };
-use flashsale_core::services::{AuthService, EnginePorts};
+use flashsale_core::services::AuthService;
 use flashsale_core::{ErrorKind, PortError};
-use flashsale_embedded::{SystemClock, UuidV7};
+use flashsale_embedded::SystemClock;
 use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 use tokio::time::{Instant, sleep};
 
-use super::database::CommandDeps;
-use super::server::{Server, Startup, tokens};
-use super::{CliError, database};
+use super::CliError;
+use super::command_deps::CommandDeps;
+use super::credentials::{NoTokens, hasher, tokens};
+use super::server::{Server, Startup};
 use crate::config::{PasswordConfig, QueueConfig, ServersConfig, TokenConfig};
-use crate::control::{Operations, Reply, Request};
+use crate::control::{Commands, Reply, Request};
+use crate::distributed::ports;
 use crate::error_chain::error_chain;
 
 /// How long a command waits for a server that does not answer yet.
@@ -39,12 +41,11 @@ fn not_given(operation: &'static str) -> PortError {
         .with_source("KAFKA_BROKERS is not set")
 }
 
-fn kafka(queue: &QueueConfig) -> Result<KafkaAttemptQueue, CliError> {
-    let config = KafkaConfig {
+fn kafka(queue: &QueueConfig) -> KafkaConfig {
+    KafkaConfig {
         topic: queue.topic.clone(),
         ..KafkaConfig::new(&queue.brokers)
-    };
-    KafkaAttemptQueue::new(config).map_err(queue_setting)
+    }
 }
 
 fn queue_setting(error: flashsale_kafka::ConfigError) -> CliError {
@@ -58,14 +59,10 @@ fn queue_setting(error: flashsale_kafka::ConfigError) -> CliError {
 
 /// The engine of these settings.
 pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Distributed, CliError> {
-    let kafka = KafkaConfig {
-        topic: queue.topic.clone(),
-        ..KafkaConfig::new(&queue.brokers)
-    };
     let config = DistributedConfig {
         postgres: PostgresConfig::new(servers.database_url.reveal()),
         redis: RedisConfig::new(servers.redis_url()?.reveal()),
-        kafka,
+        kafka: kafka(queue),
         accept_after: queue.accept_after,
         on_publish_failure: queue.on_publish_failure,
     };
@@ -85,7 +82,7 @@ pub(super) fn server(
     group: &str,
 ) -> Result<Server, CliError> {
     let tokens = tokens(token)?;
-    let hasher = database::hasher(Some(password))?;
+    let hasher = hasher(Some(password))?;
     Ok(Server {
         services: Arc::new(stack.services(hasher, tokens, role)),
         background: BackgroundConfig {
@@ -131,7 +128,7 @@ pub(super) async fn migrate(servers: &ServersConfig) -> Result<(), CliError> {
 /// Carries a request out. The servers that serve buyers hear of it from the database.
 pub(super) async fn perform(
     servers: &ServersConfig,
-    needs: CommandDeps,
+    deps: CommandDeps,
     request: Request,
 ) -> Result<Reply, CliError> {
     let database = database_of(servers)?;
@@ -144,17 +141,17 @@ pub(super) async fn perform(
     let deadline = Some(Instant::now() + COMMAND_WAIT);
     wait_for("DATABASE_URL", deadline, || database.migrate()).await?;
     wait_for("DATABASE_URL", deadline, || database.check()).await?;
-    let hasher = database::hasher(needs.password)?;
-    let queue: Arc<dyn AttemptQueue> = match &needs.queue {
-        Some(queue) => Arc::new(kafka(queue)?),
+    let hasher = hasher(deps.password)?;
+    let queue: Arc<dyn AttemptQueue> = match &deps.queue {
+        Some(queue) => Arc::new(KafkaAttemptQueue::new(kafka(queue)).map_err(queue_setting)?),
         None => Arc::new(NoQueue),
     };
     let mut services = services(&database, Arc::new(stock), queue, hasher);
-    if let Some(queue) = needs.queue {
+    if let Some(queue) = deps.queue {
         services.engine.recovery = services.engine.recovery.of_group(&queue.group);
         services.engine.auditor.group = queue.group;
     }
-    Ok(Operations::new(&services).perform(request).await)
+    Ok(Commands::new(&services).perform(request).await)
 }
 
 fn services(
@@ -164,22 +161,11 @@ fn services(
     hasher: Arc<dyn PasswordHasher>,
 ) -> Services {
     let metrics = Metrics::new();
-    let ports = EnginePorts {
-        stock,
-        queue,
-        orders: Arc::new(database.orders()),
-        sales: Arc::new(database.sales()),
-        attempts: Arc::new(database.attempts()),
-        dead_letters: Arc::new(database.dead_letters()),
-        leadership: Arc::new(database.leadership()),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(UuidV7),
-        recorder: Arc::new(metrics.clone()),
-    };
+    let ports = ports(database, stock, queue, &metrics);
     let auth = AuthService {
         users: Arc::new(database.users()),
         hasher,
-        tokens: Arc::new(database::NoTokens),
+        tokens: Arc::new(NoTokens),
         clock: Arc::new(SystemClock),
     };
     Services::new(ports.services(), auth, metrics)

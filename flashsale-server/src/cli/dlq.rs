@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 
-use super::database::CommandDeps;
+use super::command_deps::CommandDeps;
 use super::sale::one_line;
 use super::{CliError, CommonArgs, database, logging, print, print_json};
 #[cfg(feature = "distributed")]
@@ -70,12 +70,12 @@ pub(super) async fn run(command: DlqCommand) -> Result<(), CliError> {
     };
     let store = output.common.store.validate()?;
     logging::start(output.common.log.validate()?, "warn");
-    let needs = CommandDeps {
+    let deps = CommandDeps {
         password: None,
         #[cfg(feature = "distributed")]
         queue: output.queue.validate_if_given()?,
     };
-    match database::perform(&store, needs, request).await? {
+    match database::perform(&store, deps, request).await? {
         Reply::DeadLetters(letters) if output.json => print_json(&letters),
         Reply::DeadLetters(letters) if letters.is_empty() => print("There are no dead letters."),
         Reply::DeadLetters(letters) => print(&list(&letters)),

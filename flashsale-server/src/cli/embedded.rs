@@ -5,9 +5,10 @@ use crate::Services;
 use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, OpenError, SystemClock};
 use tokio::time::{Instant, sleep};
 
-use super::{CliError, database};
+use super::CliError;
+use super::credentials::{NoTokens, hasher};
 use crate::config::{FileConfig, PasswordConfig};
-use crate::control::{AskError, ControlAddress, Operations, Reply, Request, ask};
+use crate::control::{AskError, Commands, ControlAddress, Reply, Request, ask};
 
 /// Why the database does not open.
 #[derive(Debug)]
@@ -73,9 +74,9 @@ async fn here(
     password: Option<PasswordConfig>,
     request: Request,
 ) -> Result<Reply, CliError> {
-    let hasher = database::hasher(password)?;
-    let services = Services::embedded(engine, hasher, Arc::new(database::NoTokens));
-    Ok(Operations::new(&services).perform(request).await)
+    let hasher = hasher(password)?;
+    let services = Services::embedded(engine, hasher, Arc::new(NoTokens));
+    Ok(Commands::new(&services).perform(request).await)
 }
 
 /// Opens the database for a server. A command that has it open for a moment is waited for; another

@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 use flashsale_core::ports::Clock;
 use flashsale_embedded::SystemClock;
 
-use super::database::CommandDeps;
+use super::command_deps::CommandDeps;
 use super::{CliError, CommonArgs, database, logging, print, print_json};
 use crate::control::{Change, NewSaleRequest, Reply, Request, SaleLine};
 use crate::time_arg::TimeArg;

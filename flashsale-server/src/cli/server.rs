@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Background, BackgroundConfig, HttpConfig, Role, Services};
-use flashsale_auth::{JwtConfig, JwtKey, JwtTokenIssuer};
-use flashsale_core::ports::TokenIssuer;
 use flashsale_embedded::EmbeddedEngine;
 use futures_util::future::LocalBoxFuture;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,10 +12,11 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::CliError;
+use super::credentials::{hasher, tokens};
 use super::shutdown::Shutdown;
-use super::{CliError, database};
 use crate::config::{ListenConfig, PasswordConfig, SettingError, TokenConfig};
-use crate::control::{ControlAddress, ControlSocket, Operations, canonical};
+use crate::control::{Commands, ControlAddress, ControlSocket, canonical};
 
 /// How long requests that were accepted may take after a signal; with the other two waits it stays
 /// below the 10 s in which the process has to leave.
@@ -45,21 +44,6 @@ pub(super) struct Startup {
     pub(super) last: LocalBoxFuture<'static, ()>,
 }
 
-/// Issues and verifies the tokens of these settings; without any, knows nobody.
-pub(super) fn tokens(token: Option<&TokenConfig>) -> Result<Arc<dyn TokenIssuer>, CliError> {
-    let Some(token) = token else {
-        return Ok(Arc::new(database::NoTokens));
-    };
-    let tokens = JwtTokenIssuer::new(JwtConfig {
-        expires_in_s: token.expires_in_s,
-        ..JwtConfig::new([JwtKey::hs256("1", token.secret.reveal())])
-    });
-    match tokens {
-        Ok(tokens) => Ok(Arc::new(tokens)),
-        Err(error) => Err(CliError::failed(error.to_string())),
-    }
-}
-
 impl Server {
     /// Over an embedded engine.
     pub(super) fn embedded(
@@ -68,7 +52,7 @@ impl Server {
         token: Option<&TokenConfig>,
         password: PasswordConfig,
     ) -> Result<Self, CliError> {
-        let hasher = database::hasher(Some(password))?;
+        let hasher = hasher(Some(password))?;
         let services = Services::embedded(engine, hasher, tokens(token)?);
         Ok(Self {
             services: Arc::new(services),
@@ -78,8 +62,8 @@ impl Server {
     }
 
     /// What commands can ask of it.
-    pub(super) fn operations(&self) -> Operations {
-        Operations::new(&self.services)
+    pub(super) fn commands(&self) -> Commands {
+        Commands::new(&self.services)
     }
 
     /// Serves until the operator requests otherwise, then finishes what was accepted.
@@ -171,7 +155,7 @@ impl Server {
                 let stopped = async move {
                     let _ = stop.wait_for(|stop| *stop).await;
                 };
-                Some(tokio::spawn(socket.serve(self.operations(), stopped)))
+                Some(tokio::spawn(socket.serve(self.commands(), stopped)))
             }
             Err(error) => {
                 tracing::warn!(%error, "commands cannot reach this server: no control socket");

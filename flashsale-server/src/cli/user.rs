@@ -2,7 +2,7 @@ use std::io::{self, BufRead, IsTerminal, Read};
 
 use clap::{Args, Subcommand};
 
-use super::database::CommandDeps;
+use super::command_deps::CommandDeps;
 use super::{CliError, CommonArgs, database, logging, print, print_json};
 use crate::config::PasswordArgs;
 use crate::control::{NewUserRequest, Reply, Request};
@@ -55,12 +55,12 @@ pub(super) async fn run(UserCommand::Create(args): UserCommand) -> Result<(), Cl
         password: read_password()?,
         admin: args.admin,
     };
-    let needs = CommandDeps {
+    let deps = CommandDeps {
         password: Some(password),
         #[cfg(feature = "distributed")]
         queue: None,
     };
-    match database::perform(&store, needs, Request::UserCreate(request)).await? {
+    match database::perform(&store, deps, Request::UserCreate(request)).await? {
         Reply::User(user) if args.json => print_json(&user),
         Reply::User(user) => print(&format!(
             "User {} ({}) has the id {} and the role {}.",
