@@ -1,9 +1,9 @@
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flashsale_auth::{BcryptConfig, BcryptPasswordHasher, JwtConfig, JwtKey, JwtTokenIssuer};
+use flashsale_client::Client;
 use flashsale_core::domain::{Role, UserId};
 use flashsale_core::ports::{Clock, TokenIssuer};
 use flashsale_embedded::SystemClock;
@@ -11,7 +11,6 @@ use flashsale_server::{Background, BackgroundConfig, HttpConfig, Services, app, 
 use poem::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use poem::listener::TcpListener as PoemListener;
 use poem::{EndpointExt, Request, Response, Route, Server, handler, post};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Shop;
@@ -100,8 +99,7 @@ fn bare(
         .body(body.to_string())
 }
 
-/// Sends all requests over `connections` connections that are kept alive, each waiting for its
-/// answer before the next request, and returns how long it took.
+/// Sends all requests over `connections` connections and returns how long it took.
 ///
 /// # Panics
 /// If an answer has another status than `status`.
@@ -111,7 +109,9 @@ pub async fn rush(
     requests: Vec<String>,
     status: u16,
 ) -> Duration {
-    timed_rush(address, connections, requests, status).await.0
+    flashsale_client::rush(address, connections, requests, status)
+        .await
+        .took
 }
 
 /// Like [`rush`], and says how long each answer took.
@@ -124,71 +124,8 @@ pub async fn timed_rush(
     requests: Vec<String>,
     status: u16,
 ) -> (Duration, Vec<Duration>) {
-    let mut shares = vec![Vec::new(); connections];
-    for (n, request) in requests.into_iter().enumerate() {
-        shares[n % connections].push(request);
-    }
-    let mut streams = Vec::new();
-    for share in shares {
-        let stream = TcpStream::connect(address).await.expect("a connection");
-        stream.set_nodelay(true).expect("a TCP socket");
-        streams.push((stream, share));
-    }
-    let start = Instant::now();
-    let tasks: Vec<_> = streams
-        .into_iter()
-        .map(|(stream, share)| tokio::spawn(client(stream, share, status)))
-        .collect();
-    let mut waits = Vec::new();
-    for task in tasks {
-        let own = task.await.expect("no client panics");
-        waits.extend(own.expect("no connection breaks"));
-    }
-    (start.elapsed(), waits)
-}
-
-async fn client(
-    mut stream: TcpStream,
-    requests: Vec<String>,
-    status: u16,
-) -> io::Result<Vec<Duration>> {
-    let mut buffer = [0; 2048];
-    let expected = format!("HTTP/1.1 {status} ");
-    let mut waits = Vec::with_capacity(requests.len());
-    for request in requests {
-        let asked = Instant::now();
-        stream.write_all(request.as_bytes()).await?;
-        let mut read = 0;
-        while !is_whole(&buffer[..read]) {
-            let more = stream.read(&mut buffer[read..]).await?;
-            if more == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            read += more;
-        }
-        waits.push(asked.elapsed());
-        let answer = String::from_utf8_lossy(&buffer[..read]);
-        assert!(answer.starts_with(&expected), "{answer}");
-    }
-    Ok(waits)
-}
-
-/// Whether this is a head and as many bytes of body as it announces.
-fn is_whole(answer: &[u8]) -> bool {
-    let Some(head) = answer.windows(4).position(|end| end == b"\r\n\r\n") else {
-        return false;
-    };
-    let name = b"content-length: ";
-    let length = answer[..head]
-        .windows(name.len())
-        .position(|start| start.eq_ignore_ascii_case(name))
-        .map(|at| {
-            let digits = answer[at + name.len()..]
-                .iter()
-                .take_while(|b| b.is_ascii_digit());
-            digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'))
-        });
-    answer.len() >= head + 4 + length.unwrap_or(0)
+    let rush = flashsale_client::rush(address, connections, requests, status).await;
+    (rush.took, rush.waits)
 }
 
 /// Sends one request on a connection of its own and returns the body of the answer.
@@ -196,21 +133,8 @@ fn is_whole(answer: &[u8]) -> bool {
 /// # Panics
 /// If there is no answer.
 pub async fn body_of(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("a connection");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("a request");
-    let mut answer = Vec::new();
-    let mut buffer = [0; 2048];
-    while !is_whole(&answer) {
-        let read = stream.read(&mut buffer).await.expect("an answer");
-        answer.extend_from_slice(&buffer[..read]);
-    }
-    let answer = String::from_utf8(answer).expect("text");
-    answer
-        .split("\r\n\r\n")
-        .nth(1)
-        .unwrap_or_default()
-        .to_owned()
+    let mut client = Client::connect(address).await.expect("a connection");
+    client.write(request).await.expect("a request");
+    let (_, body) = client.answer_bytes().await.expect("an answer");
+    String::from_utf8(body.to_vec()).expect("text")
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::Services;
+use crate::error_chain::error_chain;
 
 /// Runs what has to run beside the requests: what [`EngineServices::background`] says, each in a
 /// task of its own.
@@ -50,7 +51,7 @@ impl Background {
             let report = sales.step(0).await;
             report.events.iter().for_each(log_event);
             if let Some(fault) = &report.fault {
-                let error = in_one_line(fault);
+                let error = error_chain(fault);
                 tracing::warn!(error, "not every sale is ready");
             }
         }
@@ -111,7 +112,7 @@ async fn repeat<S: Future + Unpin>(task: &mut BackgroundLoop, begin: Instant, mu
         let trouble = match done {
             Ok(TaskReport { events, fault }) => {
                 events.iter().for_each(log_event);
-                fault.map(|fault| Trouble::Fault(in_one_line(&fault)))
+                fault.map(|fault| Trouble::Fault(error_chain(&fault)))
             }
             Err(_) => Some(Trouble::Panic),
         };
@@ -160,18 +161,6 @@ fn log_event(event: &TaskEvent) {
             "the queue holds what is no attempt"
         ),
     }
-}
-
-/// An error and what caused it.
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.replace('\n', " ")
 }
 
 #[cfg(test)]

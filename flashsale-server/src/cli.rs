@@ -2,13 +2,15 @@
 //! 2 (wrong settings or arguments); `audit` has codes of its own.
 
 mod audit;
+mod command_deps;
+mod credentials;
 mod database;
 mod demo;
 #[cfg(feature = "distributed")]
 mod distributed;
 mod dlq;
 mod embedded;
-mod failure;
+mod error;
 mod logging;
 mod migrate;
 mod sale;
@@ -23,7 +25,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use failure::Failure;
+use error::CliError;
 
 use crate::config::{LogArgs, StoreArgs};
 
@@ -74,8 +76,11 @@ struct CommonArgs {
     log: LogArgs,
 }
 
-/// Runs the command of this process's arguments.
-pub(crate) fn run() -> ExitCode {
+/// Runs the command of this process's arguments: all that the program does.
+///
+/// For a program with a memory allocator or a name of its own. It reads the environment, sets up
+/// logging and handles signals, so nothing else belongs into the process.
+pub fn run_command_line() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -83,7 +88,7 @@ pub(crate) fn run() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            return Failure::failed(format!("the system gives no threads: {error}")).report();
+            return CliError::failed(format!("the system gives no threads: {error}")).report();
         }
     };
     let command = cli.command.unwrap_or(Command::Serve(cli.serve));
@@ -96,7 +101,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-async fn execute(command: Command) -> Result<ExitCode, Failure> {
+async fn execute(command: Command) -> Result<ExitCode, CliError> {
     match command {
         Command::Serve(args) => serve::run(args).await?,
         Command::Demo(args) => demo::run(args).await?,
@@ -105,13 +110,13 @@ async fn execute(command: Command) -> Result<ExitCode, Failure> {
         Command::User(command) => user::run(command).await?,
         Command::Audit(args) => return audit::run(args).await,
         Command::Dlq(command) => dlq::run(command).await?,
-        Command::Openapi => print(&flashsale_server::openapi())?,
+        Command::Openapi => print(&crate::openapi())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes to standard output. A reader who has seen enough (`| head`) is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| {
         if !text.ends_with('\n') {
@@ -122,13 +127,13 @@ fn print(text: &str) -> Result<(), Failure> {
     match written {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::failed(format!(
+        Err(error) => Err(CliError::failed(format!(
             "the output cannot be written: {error}"
         ))),
     }
 }
 
 /// Writes a value as one line of JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     print(&serde_json::to_string(value).expect("what is printed is plain data"))
 }

@@ -1,20 +1,23 @@
 //! What a shop does to its sales from the command line, on a stopped or a running server.
 //!
 //! A command is a [`Request`]. If nobody has the database open, the command opens it and
-//! [`Operations`] carry the request out; if a server has, the same [`Operations`] carry it out in
+//! [`Commands`] carry the request out; if a server has, the same [`Commands`] carry it out in
 //! there, and the [`ControlSocket`] takes it across: one line of JSON each way, on a socket beside
 //! the database file that only the owner of the file can open.
+//!
+//! What is done is [`Operations`](crate::Operations); here it is put into words.
 
-mod accounts;
 mod address;
 mod client;
-mod operations;
+mod commands;
 mod protocol;
+mod reports;
 mod socket;
+mod wording;
 
 pub(crate) use address::{ControlAddress, canonical};
 pub(crate) use client::{AskError, ask};
-pub(crate) use operations::Operations;
+pub(crate) use commands::Commands;
 pub(crate) use protocol::{
     AuditReport, Change, LetterLine, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine,
     StoryReport,

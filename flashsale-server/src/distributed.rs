@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flashsale_core::PortError;
-use flashsale_core::ports::{HealthCheck, PasswordHasher, TokenIssuer};
+use flashsale_core::ports::{AttemptQueue, HealthCheck, PasswordHasher, TokenIssuer};
 use flashsale_core::services::{AcceptAfter, AuthService, EnginePorts, OnPublishFailure, Role};
 use flashsale_embedded::{SystemClock, UuidV7};
 use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
@@ -78,20 +78,8 @@ impl Distributed {
         role: Role,
     ) -> Services {
         let metrics = Metrics::new();
-        let clock = Arc::new(SystemClock);
-        let ports = EnginePorts {
-            stock: self.stock.clone(),
-            queue: self.queue.clone(),
-            orders: Arc::new(self.database.orders()),
-            sales: Arc::new(self.database.sales()),
-            attempts: Arc::new(self.database.attempts()),
-            dead_letters: Arc::new(self.database.dead_letters()),
-            decoder: Some(Arc::new(KafkaAttemptDecoder)),
-            leadership: Arc::new(self.database.leadership()),
-            clock: clock.clone(),
-            ids: Arc::new(UuidV7),
-            recorder: Arc::new(metrics.clone()),
-        };
+        let (stock, queue) = (self.stock.clone(), self.queue.clone());
+        let ports = ports(&self.database, stock, queue, &metrics);
         let engine = ports
             .services()
             .accepting(self.accept_after)
@@ -101,7 +89,7 @@ impl Distributed {
             users: Arc::new(self.database.users()),
             hasher,
             tokens,
-            clock,
+            clock: Arc::new(SystemClock),
         };
         Services {
             dependencies: self.dependencies(role),
@@ -152,5 +140,27 @@ impl Distributed {
     /// time. For the end of a process; what is left then is in the outbox.
     pub async fn close(&self, within: Duration) {
         self.queue.close(within).await;
+    }
+}
+
+/// The ports over these servers, for processes that serve and for commands.
+pub(crate) fn ports(
+    database: &PostgresDatabase,
+    stock: Arc<RedisStockStore>,
+    queue: Arc<dyn AttemptQueue>,
+    metrics: &Metrics,
+) -> EnginePorts {
+    EnginePorts {
+        stock,
+        queue,
+        orders: Arc::new(database.orders()),
+        sales: Arc::new(database.sales()),
+        attempts: Arc::new(database.attempts()),
+        dead_letters: Arc::new(database.dead_letters()),
+        decoder: Some(Arc::new(KafkaAttemptDecoder)),
+        leadership: Arc::new(database.leadership()),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(UuidV7),
+        recorder: Arc::new(metrics.clone()),
     }
 }

@@ -18,7 +18,6 @@ mod cors;
 pub(crate) mod document;
 mod json;
 mod request_id;
-mod rfc3339;
 mod route;
 mod router;
 mod routes;

@@ -3,9 +3,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::database::Needs;
+use super::command_deps::CommandDeps;
 use super::sale::one_line;
-use super::{CommonArgs, Failure, database, logging, print, print_json};
+use super::{CliError, CommonArgs, database, logging, print, print_json};
 #[cfg(feature = "distributed")]
 use crate::config::QueueArgs;
 use crate::control::{AuditReport, Reply, Request, StoryReport};
@@ -42,10 +42,10 @@ pub(super) struct AuditArgs {
 const NOT_AUDITED: u8 = 3;
 
 /// Prints the account; its verdict is the exit code.
-pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, Failure> {
+pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, CliError> {
     let store = args.common.store.validate()?;
     logging::start(args.common.log.validate()?, "warn");
-    let needs = Needs {
+    let deps = CommandDeps {
         password: None,
         #[cfg(feature = "distributed")]
         queue: args.queue.validate_if_given()?,
@@ -55,7 +55,7 @@ pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, Failure> {
         Some(user) => Request::UserTimeline { sale, user },
         None => Request::Audit { sale, repair },
     };
-    let report = match database::perform(&store, needs, request).await {
+    let report = match database::perform(&store, deps, request).await {
         Ok(Reply::Audit(report)) => report,
         Ok(Reply::UserTimeline(story)) => {
             if args.json {

@@ -1,78 +1,31 @@
 //! Carries a command out on whatever engine the settings name.
 
-use std::sync::Arc;
-
-use flashsale_auth::{BcryptConfig, BcryptPasswordHasher};
-use flashsale_core::domain::{Role, Timestamp, UserId};
-use flashsale_core::ports::{Claims, InvalidToken, IssuedToken, TokenIssuer};
-use flashsale_core::{ErrorKind, PortError};
-
+use super::command_deps::CommandDeps;
 #[cfg(feature = "distributed")]
 use super::distributed;
-use super::{Failure, embedded};
-#[cfg(feature = "distributed")]
-use crate::config::QueueConfig;
-use crate::config::{PasswordConfig, StoreConfig};
+use super::{CliError, embedded};
+use crate::config::StoreConfig;
 use crate::control::{Reply, Request};
-
-/// What a command needs beside the stores.
-#[derive(Debug, Default)]
-pub(super) struct Needs {
-    /// To hash a password.
-    pub(super) password: Option<PasswordConfig>,
-    /// To ask the queue of the distributed engine, if it is given.
-    #[cfg(feature = "distributed")]
-    pub(super) queue: Option<QueueConfig>,
-}
 
 /// Carries a request out.
 pub(super) async fn perform(
     store: &StoreConfig,
-    needs: Needs,
+    deps: CommandDeps,
     request: Request,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, CliError> {
     match store {
-        StoreConfig::File(file) => embedded::perform(file, needs.password, request).await,
+        StoreConfig::File(file) => embedded::perform(file, deps.password, request).await,
         #[cfg(feature = "distributed")]
-        StoreConfig::Servers(servers) => distributed::perform(servers, needs, request).await,
+        StoreConfig::Servers(servers) => distributed::perform(servers, deps, request).await,
     }
 }
 
 /// A reply that is not what was asked for, as a failure.
-pub(super) fn refused(reply: Reply) -> Failure {
+pub(super) fn refused(reply: Reply) -> CliError {
     match reply {
-        Reply::Refused(why) | Reply::Failed(why) => Failure::failed(why),
-        _ => Failure::failed(
+        Reply::Refused(why) | Reply::Failed(why) => CliError::failed(why),
+        _ => CliError::failed(
             "the server has answered something else; use the program of its version",
         ),
-    }
-}
-
-/// Hashes passwords at this cost.
-pub(super) fn hasher(
-    password: Option<PasswordConfig>,
-) -> Result<Arc<BcryptPasswordHasher>, Failure> {
-    // Without a password to hash, the cheapest hasher is ready the soonest.
-    let cost = password.map_or(4, |password| password.bcrypt_cost);
-    let hasher = BcryptPasswordHasher::new(BcryptConfig {
-        cost,
-        ..BcryptConfig::default()
-    });
-    hasher
-        .map(Arc::new)
-        .map_err(|error| Failure::failed(error.to_string()))
-}
-
-/// For processes that log nobody in and need no secret for it.
-#[derive(Debug)]
-pub(super) struct NoTokens;
-
-impl TokenIssuer for NoTokens {
-    fn issue(&self, _: &UserId, _: &str, _: Role, _: Timestamp) -> Result<IssuedToken, PortError> {
-        Err(PortError::new(ErrorKind::Misconfigured, "command", "issue"))
-    }
-
-    fn verify(&self, _: &str, _: Timestamp) -> Result<Claims, InvalidToken> {
-        Err(InvalidToken)
     }
 }

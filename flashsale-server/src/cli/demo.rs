@@ -14,11 +14,11 @@ use tokio::net::TcpListener;
 use super::embedded::{self, OpenFailure};
 use super::server::{self, Server};
 use super::shutdown::Shutdown;
-use super::{Failure, database, logging, print};
+use super::{CliError, database, logging, print};
 use crate::config::{
     FileConfig, ListenArgs, ListenConfig, LogArgs, PasswordConfig, Secret, TokenConfig,
 };
-use crate::control::{NewSaleRequest, NewUserRequest, Operations, Reply, Request, SaleLine};
+use crate::control::{Commands, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine};
 
 /// `demo`
 #[derive(Debug, Args)]
@@ -34,11 +34,11 @@ pub(super) struct DemoArgs {
 const USERS: [(&str, &str); 2] = [("alice", "wonderland"), ("bob", "can-we-fix-it")];
 const UNITS: u64 = 100;
 const SALE_MS: i64 = 3_600_000;
-/// How many ports after the wished one are tried.
+/// How many ports after the requested one are tried.
 const PORTS_TRIED: u16 = 100;
 
 /// Serves a fresh shop in a temporary folder until a signal comes, and removes the folder.
-pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: DemoArgs) -> Result<(), CliError> {
     let listen = args.listen.validate()?;
     logging::start(args.log.validate()?, "warn");
     let shutdown = Shutdown::listen()?;
@@ -49,11 +49,11 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
         .prefix("flashsale-demo-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
-        .map_err(|error| Failure::failed(format!("no temporary folder: {error}")))?;
+        .map_err(|error| CliError::failed(format!("no temporary folder: {error}")))?;
     let served = serve(&folder, listener, &url, listen, shutdown).await;
     let path = folder.path().to_owned();
     folder.close().map_err(|error| {
-        Failure::failed(format!("{} cannot be removed: {error}", path.display()))
+        CliError::failed(format!("{} cannot be removed: {error}", path.display()))
     })?;
     served
 }
@@ -65,7 +65,7 @@ async fn serve(
     url: &str,
     listen: ListenConfig,
     shutdown: Shutdown,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let store = FileConfig {
         file: folder.path().join("demo.db"),
     };
@@ -74,21 +74,21 @@ async fn serve(
         expires_in_s: 86_400,
     };
     let engine = embedded::open(&store).map_err(|failure| match failure {
-        OpenFailure::InUse(in_use) => Failure::failed(in_use),
+        OpenFailure::InUse(in_use) => CliError::failed(in_use),
         OpenFailure::Other(failure) => failure,
     })?;
     let password = PasswordConfig::default();
     let server = Server::embedded(&engine, &store.file, Some(&token), password)?;
-    let sale = furnish(&server.operations()).await?;
+    let sale = seed(&server.commands()).await?;
     let mut text = String::new();
     let port = listener
         .local_addr()
         .map_or(listen.port, |address| address.port());
     if listen.port != 0 && port != listen.port {
-        let wished = listen.port;
+        let requested = listen.port;
         let _ = writeln!(
             text,
-            "Port {wished} is taken, so this demo uses port {port}.\n"
+            "Port {requested} is taken, so this demo uses port {port}.\n"
         );
     }
     text.push_str(&introduction(url, &sale, &store.file));
@@ -101,8 +101,8 @@ async fn serve(
         .await
 }
 
-/// Listens on the wished port or the next one that is free.
-async fn bind_nearby(listen: &ListenConfig) -> Result<TcpListener, Failure> {
+/// Listens on the requested port or the next one that is free.
+async fn bind_nearby(listen: &ListenConfig) -> Result<TcpListener, CliError> {
     let last = listen.port.saturating_add(PORTS_TRIED);
     for port in listen.port..last {
         match server::try_bind(&listen.host, port).await {
@@ -114,10 +114,10 @@ async fn bind_nearby(listen: &ListenConfig) -> Result<TcpListener, Failure> {
     server::bind(listen).await
 }
 
-fn random_secret() -> Result<Secret, Failure> {
+fn random_secret() -> Result<Secret, CliError> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::failed(format!("the system gives no random bytes: {error}")))?;
+        .map_err(|error| CliError::failed(format!("the system gives no random bytes: {error}")))?;
     Ok(Secret::new(bytes.iter().fold(
         String::new(),
         |mut hex, byte| {
@@ -128,7 +128,7 @@ fn random_secret() -> Result<Secret, Failure> {
 }
 
 /// Makes the product, its sale and the users.
-async fn furnish(operations: &Operations) -> Result<SaleLine, Failure> {
+async fn seed(commands: &Commands) -> Result<SaleLine, CliError> {
     for (username, password) in USERS {
         let request = NewUserRequest {
             username: username.to_owned(),
@@ -137,7 +137,7 @@ async fn furnish(operations: &Operations) -> Result<SaleLine, Failure> {
             password: password.to_owned(),
             admin: false,
         };
-        match operations.perform(Request::UserCreate(request)).await {
+        match commands.perform(Request::UserCreate(request)).await {
             Reply::User(_) => {}
             other => return Err(database::refused(other)),
         }
@@ -150,7 +150,7 @@ async fn furnish(operations: &Operations) -> Result<SaleLine, Failure> {
         end_ms: now.plus_ms(SALE_MS).as_millis(),
         stock: UNITS,
     };
-    match operations.perform(Request::SaleCreate(request)).await {
+    match commands.perform(Request::SaleCreate(request)).await {
         Reply::Sale(sale) => Ok(sale),
         other => Err(database::refused(other)),
     }

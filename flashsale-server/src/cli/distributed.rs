@@ -2,26 +2,29 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::{
+    BackgroundConfig, Distributed, DistributedConfig, DistributedInvalid, Metrics, Role, Services,
+};
 use flashsale_core::domain::Attempt;
 use flashsale_core::ports::{
     AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published, QueuePosition,
 };
-use flashsale_core::services::{AuthService, EnginePorts};
+use flashsale_core::services::AuthService;
 use flashsale_core::{ErrorKind, PortError};
-use flashsale_embedded::{SystemClock, UuidV7};
-use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
+use flashsale_embedded::SystemClock;
+use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
 use flashsale_redis::{RedisConfig, RedisStockStore};
-use flashsale_server::{
-    BackgroundConfig, Distributed, DistributedConfig, DistributedInvalid, Metrics, Role, Services,
-};
 use tokio::time::{Instant, sleep};
 
-use super::database::Needs;
-use super::server::{Server, Startup, tokens};
-use super::{Failure, database};
+use super::CliError;
+use super::command_deps::CommandDeps;
+use super::credentials::{NoTokens, hasher, tokens};
+use super::server::{Server, Startup};
 use crate::config::{PasswordConfig, QueueConfig, ServersConfig, TokenConfig};
-use crate::control::{Operations, Reply, Request};
+use crate::control::{Commands, Reply, Request};
+use crate::distributed::ports;
+use crate::error_chain::error_chain;
 
 /// How long a command waits for a server that does not answer yet.
 const COMMAND_WAIT: Duration = Duration::from_secs(10);
@@ -38,11 +41,7 @@ fn not_given(operation: &'static str) -> PortError {
         .with_source("KAFKA_BROKERS is not set")
 }
 
-fn kafka(queue: &QueueConfig) -> Result<KafkaAttemptQueue, Failure> {
-    KafkaAttemptQueue::new(kafka_config(queue)).map_err(queue_setting)
-}
-
-fn kafka_config(queue: &QueueConfig) -> KafkaConfig {
+fn kafka(queue: &QueueConfig) -> KafkaConfig {
     KafkaConfig {
         topic: queue.topic.clone(),
         partition_by: queue.partition_by,
@@ -50,7 +49,7 @@ fn kafka_config(queue: &QueueConfig) -> KafkaConfig {
     }
 }
 
-fn queue_setting(error: flashsale_kafka::ConfigError) -> Failure {
+fn queue_setting(error: flashsale_kafka::ConfigError) -> CliError {
     match error {
         error @ flashsale_kafka::ConfigError::Topic { .. } => {
             setting("KAFKA_TOPIC_FLASH_SALE_ATTEMPTS", &error)
@@ -60,11 +59,11 @@ fn queue_setting(error: flashsale_kafka::ConfigError) -> Failure {
 }
 
 /// The engine of these settings.
-pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Distributed, Failure> {
+pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Distributed, CliError> {
     let config = DistributedConfig {
         postgres: PostgresConfig::new(servers.database_url.reveal()),
         redis: RedisConfig::new(servers.redis_url()?.reveal()),
-        kafka: kafka_config(queue),
+        kafka: kafka(queue),
         accept_after: queue.accept_after,
         on_publish_failure: queue.on_publish_failure,
     };
@@ -82,9 +81,9 @@ pub(super) fn server(
     password: PasswordConfig,
     role: Role,
     group: &str,
-) -> Result<Server, Failure> {
+) -> Result<Server, CliError> {
     let tokens = tokens(token)?;
-    let hasher = database::hasher(Some(password))?;
+    let hasher = hasher(Some(password))?;
     Ok(Server {
         services: Arc::new(stack.services(hasher, tokens, role)),
         background: BackgroundConfig {
@@ -120,7 +119,7 @@ pub(super) fn startup(stack: Distributed) -> Startup {
 }
 
 /// Brings the database up to date.
-pub(super) async fn migrate(servers: &ServersConfig) -> Result<(), Failure> {
+pub(super) async fn migrate(servers: &ServersConfig) -> Result<(), CliError> {
     let database = database_of(servers)?;
     let deadline = Some(Instant::now() + COMMAND_WAIT);
     wait_for("DATABASE_URL", deadline, || database.migrate()).await?;
@@ -130,9 +129,9 @@ pub(super) async fn migrate(servers: &ServersConfig) -> Result<(), Failure> {
 /// Carries a request out. The servers that serve buyers hear of it from the database.
 pub(super) async fn perform(
     servers: &ServersConfig,
-    needs: Needs,
+    deps: CommandDeps,
     request: Request,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, CliError> {
     let database = database_of(servers)?;
     // Users are in the database alone.
     let redis = match request {
@@ -143,17 +142,17 @@ pub(super) async fn perform(
     let deadline = Some(Instant::now() + COMMAND_WAIT);
     wait_for("DATABASE_URL", deadline, || database.migrate()).await?;
     wait_for("DATABASE_URL", deadline, || database.check()).await?;
-    let hasher = database::hasher(needs.password)?;
-    let queue: Arc<dyn AttemptQueue> = match &needs.queue {
-        Some(queue) => Arc::new(kafka(queue)?),
+    let hasher = hasher(deps.password)?;
+    let queue: Arc<dyn AttemptQueue> = match &deps.queue {
+        Some(queue) => Arc::new(KafkaAttemptQueue::new(kafka(queue)).map_err(queue_setting)?),
         None => Arc::new(NoQueue),
     };
     let mut services = services(&database, Arc::new(stock), queue, hasher);
-    if let Some(queue) = needs.queue {
+    if let Some(queue) = deps.queue {
         services.engine.recovery = services.engine.recovery.of_group(&queue.group);
         services.engine.auditor.group = queue.group;
     }
-    Ok(Operations::new(&services).perform(request).await)
+    Ok(Commands::new(&services).perform(request).await)
 }
 
 fn services(
@@ -163,29 +162,17 @@ fn services(
     hasher: Arc<dyn PasswordHasher>,
 ) -> Services {
     let metrics = Metrics::new();
-    let ports = EnginePorts {
-        stock,
-        queue,
-        orders: Arc::new(database.orders()),
-        sales: Arc::new(database.sales()),
-        attempts: Arc::new(database.attempts()),
-        dead_letters: Arc::new(database.dead_letters()),
-        decoder: Some(Arc::new(KafkaAttemptDecoder)),
-        leadership: Arc::new(database.leadership()),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(UuidV7),
-        recorder: Arc::new(metrics.clone()),
-    };
+    let ports = ports(database, stock, queue, &metrics);
     let auth = AuthService {
         users: Arc::new(database.users()),
         hasher,
-        tokens: Arc::new(database::NoTokens),
+        tokens: Arc::new(NoTokens),
         clock: Arc::new(SystemClock),
     };
     Services::new(ports.services(), auth, metrics)
 }
 
-fn database_of(servers: &ServersConfig) -> Result<PostgresDatabase, Failure> {
+fn database_of(servers: &ServersConfig) -> Result<PostgresDatabase, CliError> {
     let config = PostgresConfig {
         // A command does one thing after the other.
         connections_max: 2,
@@ -199,7 +186,7 @@ async fn wait_for<F>(
     name: &'static str,
     deadline: Option<Instant>,
     attempt: impl Fn() -> F,
-) -> Result<(), Failure>
+) -> Result<(), CliError>
 where
     F: Future<Output = Result<(), PortError>>,
 {
@@ -211,10 +198,10 @@ where
         };
         let now = Instant::now();
         if !fault.kind().is_transient() || deadline.is_some_and(|deadline| now >= deadline) {
-            return Err(setting(name, &Cause(&fault)));
+            return Err(setting(name, &cause(&fault)));
         }
         if now >= remind_at && deadline.is_none() {
-            let error = Cause(&fault).to_string();
+            let error = cause(&fault);
             tracing::warn!(setting = name, error, "waiting for a server");
             remind_at = now + REMIND;
         }
@@ -223,7 +210,7 @@ where
 }
 
 /// Gives a server a moment to answer. It may be away, but not set up so that it cannot be used.
-async fn look<F>(name: &'static str, attempt: impl Fn() -> F) -> Result<(), Failure>
+async fn look<F>(name: &'static str, attempt: impl Fn() -> F) -> Result<(), CliError>
 where
     F: Future<Output = Result<(), PortError>>,
 {
@@ -232,7 +219,7 @@ where
         match attempt().await {
             Ok(()) => return Ok(()),
             Err(fault) if !fault.kind().is_transient() => {
-                return Err(setting(name, &Cause(&fault)));
+                return Err(setting(name, &cause(&fault)));
             }
             Err(_) if Instant::now() + RETRY_PAUSE >= deadline => return Ok(()),
             Err(_) => sleep(RETRY_PAUSE).await,
@@ -249,7 +236,7 @@ where
     let mut said = None;
     let mut remind_at = Instant::now();
     while let Err(fault) = attempt().await {
-        let error = Cause(&fault).to_string();
+        let error = cause(&fault);
         let now = Instant::now();
         if !fault.kind().is_transient() {
             if said.as_ref() != Some(&error) {
@@ -271,26 +258,16 @@ where
     }
 }
 
-fn setting(name: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::failed(format!("{name}: {error}"))
+fn setting(name: &str, error: &dyn std::fmt::Display) -> CliError {
+    CliError::failed(format!("{name}: {error}"))
 }
 
 /// What is behind a fault, in one line.
-struct Cause<'a>(&'a PortError);
-
-impl std::fmt::Display for Cause<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut next = match (self.0.kind(), self.0.source()) {
-            // The source says it all.
-            (ErrorKind::Misconfigured, Some(source)) => source,
-            _ => self.0,
-        };
-        write!(f, "{next}")?;
-        while let Some(source) = next.source() {
-            write!(f, ": {source}")?;
-            next = source;
-        }
-        Ok(())
+fn cause(fault: &PortError) -> String {
+    match (fault.kind(), fault.source()) {
+        // The source says it all.
+        (ErrorKind::Misconfigured, Some(source)) => error_chain(source),
+        _ => error_chain(fault),
     }
 }
 

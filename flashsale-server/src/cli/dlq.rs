@@ -2,9 +2,9 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 
-use super::database::Needs;
+use super::command_deps::CommandDeps;
 use super::sale::one_line;
-use super::{CommonArgs, Failure, database, logging, print, print_json};
+use super::{CliError, CommonArgs, database, logging, print, print_json};
 #[cfg(feature = "distributed")]
 use crate::config::QueueArgs;
 use crate::control::{LetterLine, Reply, Request};
@@ -59,7 +59,7 @@ struct OutputArgs {
 }
 
 /// Carries the command out.
-pub(super) async fn run(command: DlqCommand) -> Result<(), Failure> {
+pub(super) async fn run(command: DlqCommand) -> Result<(), CliError> {
     let (request, output) = match command {
         DlqCommand::List(args) => {
             let (after, max) = (args.after, args.max);
@@ -70,12 +70,12 @@ pub(super) async fn run(command: DlqCommand) -> Result<(), Failure> {
     };
     let store = output.common.store.validate()?;
     logging::start(output.common.log.validate()?, "warn");
-    let needs = Needs {
+    let deps = CommandDeps {
         password: None,
         #[cfg(feature = "distributed")]
         queue: output.queue.validate_if_given()?,
     };
-    match database::perform(&store, needs, request).await? {
+    match database::perform(&store, deps, request).await? {
         Reply::DeadLetters(letters) if output.json => print_json(&letters),
         Reply::DeadLetters(letters) if letters.is_empty() => print("There are no dead letters."),
         Reply::DeadLetters(letters) => print(&list(&letters)),

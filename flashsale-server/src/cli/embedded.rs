@@ -1,13 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Services;
 use flashsale_embedded::{EmbeddedConfig, EmbeddedEngine, OpenError, SystemClock};
-use flashsale_server::Services;
 use tokio::time::{Instant, sleep};
 
-use super::{Failure, database};
+use super::CliError;
+use super::credentials::{NoTokens, hasher};
 use crate::config::{FileConfig, PasswordConfig};
-use crate::control::{AskError, ControlAddress, Operations, Reply, Request, ask};
+use crate::control::{AskError, Commands, ControlAddress, Reply, Request, ask};
 
 /// Why the database does not open.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub(super) enum OpenFailure {
     /// Another process has it open, says the text.
     InUse(String),
     /// Anything else.
-    Other(Failure),
+    Other(CliError),
 }
 
 /// Opens the database, makes it if there is none, and brings it up to date.
@@ -24,7 +25,7 @@ pub(super) fn open(store: &FileConfig) -> Result<EmbeddedEngine, OpenFailure> {
     let config = EmbeddedConfig::new(crate::control::canonical(&store.file));
     EmbeddedEngine::open(config, Arc::new(SystemClock)).map_err(|error| match error {
         OpenError::InUse { .. } => OpenFailure::InUse(error.to_string()),
-        other => OpenFailure::Other(Failure::failed(other.to_string())),
+        other => OpenFailure::Other(CliError::failed(other.to_string())),
     })
 }
 
@@ -41,10 +42,10 @@ pub(super) async fn perform(
     store: &FileConfig,
     password: Option<PasswordConfig>,
     request: Request,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, CliError> {
     let makes = matches!(request, Request::SaleCreate(_) | Request::UserCreate(_));
     if !makes && !store.file.exists() {
-        return Err(Failure::failed(format!(
+        return Err(CliError::failed(format!(
             "there is no database {}: set DATABASE_URL, or make it with `migrate` or `sale create`",
             store.file.display()
         )));
@@ -61,9 +62,9 @@ pub(super) async fn perform(
             Ok(reply) => return Ok(reply),
             Err(AskError::Nobody(_)) if Instant::now() < deadline => sleep(RETRY_PAUSE).await,
             Err(error @ AskError::Nobody(_)) => {
-                return Err(Failure::failed(format!("{in_use} ({error})")));
+                return Err(CliError::failed(format!("{in_use} ({error})")));
             }
-            Err(error) => return Err(Failure::failed(error.to_string())),
+            Err(error) => return Err(CliError::failed(error.to_string())),
         }
     }
 }
@@ -72,15 +73,15 @@ async fn here(
     engine: &EmbeddedEngine,
     password: Option<PasswordConfig>,
     request: Request,
-) -> Result<Reply, Failure> {
-    let hasher = database::hasher(password)?;
-    let services = Services::embedded(engine, hasher, Arc::new(database::NoTokens));
-    Ok(Operations::new(&services).perform(request).await)
+) -> Result<Reply, CliError> {
+    let hasher = hasher(password)?;
+    let services = Services::embedded(engine, hasher, Arc::new(NoTokens));
+    Ok(Commands::new(&services).perform(request).await)
 }
 
 /// Opens the database for a server. A command that has it open for a moment is waited for; another
 /// server is not.
-pub(super) async fn open_to_serve(store: &FileConfig) -> Result<EmbeddedEngine, Failure> {
+pub(super) async fn open_to_serve(store: &FileConfig) -> Result<EmbeddedEngine, CliError> {
     const COMMAND_WAIT: Duration = Duration::from_secs(2);
     let deadline = Instant::now() + COMMAND_WAIT;
     let address = ControlAddress::of(&store.file);
@@ -92,7 +93,7 @@ pub(super) async fn open_to_serve(store: &FileConfig) -> Result<EmbeddedEngine, 
         };
         let server = matches!(ask(&address, &Request::Ping).await, Ok(Reply::Pong));
         if server || Instant::now() >= deadline {
-            return Err(Failure::failed(in_use));
+            return Err(CliError::failed(in_use));
         }
         sleep(RETRY_PAUSE).await;
     }

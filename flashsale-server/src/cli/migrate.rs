@@ -1,12 +1,12 @@
 #[cfg(feature = "distributed")]
 use super::distributed;
 use super::embedded::{self, OpenFailure};
-use super::{CommonArgs, Failure, logging, print};
+use super::{CliError, CommonArgs, logging, print};
 use crate::config::{FileConfig, StoreConfig};
 use crate::control::{ControlAddress, Reply, Request, ask};
 
 /// `migrate`
-pub(super) async fn run(args: CommonArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: CommonArgs) -> Result<(), CliError> {
     let store = args.store.validate()?;
     logging::start(args.log.validate()?, "warn");
     match store {
@@ -20,7 +20,7 @@ pub(super) async fn run(args: CommonArgs) -> Result<(), Failure> {
 }
 
 /// Opening the database brings it up to date.
-async fn migrate_file(store: &FileConfig) -> Result<(), Failure> {
+async fn migrate_file(store: &FileConfig) -> Result<(), CliError> {
     let file = store.file.display();
     match embedded::open(store) {
         Ok(engine) => {
@@ -34,7 +34,7 @@ async fn migrate_file(store: &FileConfig) -> Result<(), Failure> {
                     "{file} is up to date: a running server has it open, and brought it up to \
                      date when it started"
                 )),
-                Ok(_) | Err(_) => Err(Failure::failed(in_use)),
+                Ok(_) | Err(_) => Err(CliError::failed(in_use)),
             }
         }
         Err(OpenFailure::Other(failure)) => Err(failure),

@@ -2,10 +2,10 @@ use clap::{Args, Subcommand};
 use flashsale_core::ports::Clock;
 use flashsale_embedded::SystemClock;
 
-use super::database::Needs;
-use super::{CommonArgs, Failure, database, logging, print, print_json};
+use super::command_deps::CommandDeps;
+use super::{CliError, CommonArgs, database, logging, print, print_json};
 use crate::control::{Change, NewSaleRequest, Reply, Request, SaleLine};
-use crate::moment::Moment;
+use crate::time_arg::TimeArg;
 
 /// `sale …`
 #[derive(Debug, Subcommand)]
@@ -46,11 +46,11 @@ pub(super) struct CreateArgs {
 
     /// Start: `now`, a time from now like +10m, or a date like 2026-12-24T18:00:00+01:00
     #[arg(long, value_name = "TIME", default_value = "now")]
-    start: Moment,
+    start: TimeArg,
 
     /// End, the first moment at which nothing is sold: a time from now like +1h, or a date
     #[arg(long, value_name = "TIME")]
-    end: Moment,
+    end: TimeArg,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -99,7 +99,7 @@ pub(super) struct ExtendArgs {
 
     /// The new end: a time from now like +1h, or a date
     #[arg(long, value_name = "TIME")]
-    end: Moment,
+    end: TimeArg,
 }
 
 /// How the answer is printed.
@@ -114,11 +114,11 @@ struct OutputArgs {
 }
 
 /// Carries the command out and prints the sales as they are after it.
-pub(super) async fn run(command: SaleCommand) -> Result<(), Failure> {
+pub(super) async fn run(command: SaleCommand) -> Result<(), CliError> {
     let (request, output) = request(command);
     let store = output.common.store.validate()?;
     logging::start(output.common.log.validate()?, "warn");
-    match database::perform(&store, Needs::default(), request).await? {
+    match database::perform(&store, CommandDeps::default(), request).await? {
         Reply::Sale(sale) if output.json => print_json(&sale),
         Reply::Sale(sale) => print(&table(&[sale])),
         Reply::Sales(sales) if output.json => print_json(&sales),

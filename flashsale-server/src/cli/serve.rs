@@ -1,11 +1,11 @@
+use crate::Role;
 use clap::Args;
-use flashsale_server::Role;
 
 #[cfg(feature = "distributed")]
 use super::distributed;
 use super::server::{self, Server};
 use super::shutdown::Shutdown;
-use super::{CommonArgs, Failure, embedded, logging};
+use super::{CliError, CommonArgs, embedded, logging};
 #[cfg(feature = "distributed")]
 use crate::config::QueueArgs;
 use crate::config::{ListenArgs, PasswordArgs, RoleArgs, StoreConfig, TokenArgs};
@@ -34,7 +34,7 @@ pub(super) struct ServeArgs {
 }
 
 /// Serves until a signal comes.
-pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
     let log = args.common.log.validate()?;
     let store = args.common.store.validate()?;
     let listen = args.listen.validate()?;

@@ -4,20 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flashsale_auth::{JwtConfig, JwtKey, JwtTokenIssuer};
-use flashsale_core::ports::TokenIssuer;
+use crate::{Background, BackgroundConfig, HttpConfig, Role, Services};
 use flashsale_embedded::EmbeddedEngine;
-use flashsale_server::{Background, BackgroundConfig, HttpConfig, Role, Services};
 use futures_util::future::LocalBoxFuture;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::CliError;
+use super::credentials::{hasher, tokens};
 use super::shutdown::Shutdown;
-use super::{Failure, database};
 use crate::config::{ListenConfig, PasswordConfig, SettingError, TokenConfig};
-use crate::control::{ControlAddress, ControlSocket, Operations, canonical};
+use crate::control::{Commands, ControlAddress, ControlSocket, canonical};
 
 /// How long requests that were accepted may take after a signal; with the other two waits it stays
 /// below the 10 s in which the process has to leave.
@@ -38,26 +37,11 @@ pub(super) struct Server {
 /// What a server does besides serving while the services that it depends on come up.
 pub(super) struct Startup {
     /// Has to succeed before anything runs beside the requests.
-    pub(super) first: LocalBoxFuture<'static, Result<(), Failure>>,
+    pub(super) first: LocalBoxFuture<'static, Result<(), CliError>>,
     /// Goes on while the server serves.
     pub(super) beside: LocalBoxFuture<'static, ()>,
     /// Comes last of all.
     pub(super) last: LocalBoxFuture<'static, ()>,
-}
-
-/// Issues and verifies the tokens of these settings; without any, knows nobody.
-pub(super) fn tokens(token: Option<&TokenConfig>) -> Result<Arc<dyn TokenIssuer>, Failure> {
-    let Some(token) = token else {
-        return Ok(Arc::new(database::NoTokens));
-    };
-    let tokens = JwtTokenIssuer::new(JwtConfig {
-        expires_in_s: token.expires_in_s,
-        ..JwtConfig::new([JwtKey::hs256("1", token.secret.reveal())])
-    });
-    match tokens {
-        Ok(tokens) => Ok(Arc::new(tokens)),
-        Err(error) => Err(Failure::failed(error.to_string())),
-    }
 }
 
 impl Server {
@@ -67,8 +51,8 @@ impl Server {
         file: &Path,
         token: Option<&TokenConfig>,
         password: PasswordConfig,
-    ) -> Result<Self, Failure> {
-        let hasher = database::hasher(Some(password))?;
+    ) -> Result<Self, CliError> {
+        let hasher = hasher(Some(password))?;
         let services = Services::embedded(engine, hasher, tokens(token)?);
         Ok(Self {
             services: Arc::new(services),
@@ -78,8 +62,8 @@ impl Server {
     }
 
     /// What commands can ask of it.
-    pub(super) fn operations(&self) -> Operations {
-        Operations::new(&self.services)
+    pub(super) fn commands(&self) -> Commands {
+        Commands::new(&self.services)
     }
 
     /// Serves until the operator requests otherwise, then finishes what was accepted.
@@ -93,7 +77,7 @@ impl Server {
         mut shutdown: Shutdown,
         startup: Option<Startup>,
         ready: impl FnOnce(),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         let default = HttpConfig::default();
         let http = HttpConfig {
             cors_origins,
@@ -101,21 +85,21 @@ impl Server {
             service_routes_only: self.background.role == Role::Worker,
             ..default
         };
-        let app = flashsale_server::app(Arc::clone(&self.services), &http)
-            .map_err(|error| Failure::failed(error.to_string()))?;
+        let app = crate::app(Arc::clone(&self.services), &http)
+            .map_err(|error| CliError::failed(error.to_string()))?;
         let stop = watch::Sender::new(false);
         let control = self.listen_to_commands(stop.subscribe());
-        let wished = async move {
-            let signal = shutdown.wished().await;
+        let requested = async move {
+            let signal = shutdown.requested().await;
             tracing::info!(
                 signal,
                 "stopping: no new requests, finishing those accepted"
             );
         };
-        let serving = flashsale_server::serve(listener, app, &http, wished, REQUEST_GRACE);
+        let serving = crate::serve(listener, app, &http, requested, REQUEST_GRACE);
         let serving = async {
             let served = serving.await;
-            served.map_err(|error| Failure::failed(format!("serving failed: {error}")))
+            served.map_err(|error| CliError::failed(format!("serving failed: {error}")))
         };
         let mut background = None;
         let (served, last) = match startup {
@@ -171,7 +155,7 @@ impl Server {
                 let stopped = async move {
                     let _ = stop.wait_for(|stop| *stop).await;
                 };
-                Some(tokio::spawn(socket.serve(self.operations(), stopped)))
+                Some(tokio::spawn(socket.serve(self.commands(), stopped)))
             }
             Err(error) => {
                 tracing::warn!(%error, "commands cannot reach this server: no control socket");
@@ -197,14 +181,14 @@ fn sockets_max() -> usize {
 }
 
 /// Takes the address that the settings name.
-pub(super) async fn bind(listen: &ListenConfig) -> Result<TcpListener, Failure> {
+pub(super) async fn bind(listen: &ListenConfig) -> Result<TcpListener, CliError> {
     let ListenConfig { host, port, .. } = listen;
     match try_bind(host, *port).await {
         Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Failure::failed(format!(
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(CliError::failed(format!(
             "PORT {port} on {host} is taken by another program: stop that, or choose another PORT"
         ))),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Failure::failed(
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(CliError::failed(
             format!("PORT {port} on {host} is not open to this user: choose one from 1024 on"),
         )),
         Err(error) => {
@@ -239,10 +223,10 @@ pub(super) async fn try_bind(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 /// The address that a client on this machine uses.
-pub(super) fn base_url(listener: &TcpListener) -> Result<String, Failure> {
+pub(super) fn base_url(listener: &TcpListener) -> Result<String, CliError> {
     let address = listener
         .local_addr()
-        .map_err(|error| Failure::failed(format!("the listener has no address: {error}")))?;
+        .map_err(|error| CliError::failed(format!("the listener has no address: {error}")))?;
     let port = address.port();
     Ok(match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{port}"),

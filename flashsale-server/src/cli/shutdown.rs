@@ -1,6 +1,6 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Failure;
+use super::CliError;
 
 /// The request of an operator that this process ends: SIGTERM or SIGINT.
 #[derive(Debug)]
@@ -11,9 +11,9 @@ pub(super) struct Shutdown {
 
 impl Shutdown {
     /// Listens from now on; before, a signal ends the process at once.
-    pub(super) fn listen() -> Result<Self, Failure> {
+    pub(super) fn listen() -> Result<Self, CliError> {
         let listen =
-            |kind| signal(kind).map_err(|error| Failure::failed(format!("no signals: {error}")));
+            |kind| signal(kind).map_err(|error| CliError::failed(format!("no signals: {error}")));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -21,7 +21,7 @@ impl Shutdown {
     }
 
     /// Waits for it, and names the signal.
-    pub(super) async fn wished(&mut self) -> &'static str {
+    pub(super) async fn requested(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -2,8 +2,8 @@ use std::io::{self, BufRead, IsTerminal, Read};
 
 use clap::{Args, Subcommand};
 
-use super::database::Needs;
-use super::{CommonArgs, Failure, database, logging, print, print_json};
+use super::command_deps::CommandDeps;
+use super::{CliError, CommonArgs, database, logging, print, print_json};
 use crate::config::PasswordArgs;
 use crate::control::{NewUserRequest, Reply, Request};
 
@@ -44,7 +44,7 @@ pub(super) struct CreateArgs {
 }
 
 /// Makes the user.
-pub(super) async fn run(UserCommand::Create(args): UserCommand) -> Result<(), Failure> {
+pub(super) async fn run(UserCommand::Create(args): UserCommand) -> Result<(), CliError> {
     let store = args.common.store.validate()?;
     let password = args.password.validate()?;
     logging::start(args.common.log.validate()?, "warn");
@@ -55,12 +55,12 @@ pub(super) async fn run(UserCommand::Create(args): UserCommand) -> Result<(), Fa
         password: read_password()?,
         admin: args.admin,
     };
-    let needs = Needs {
+    let deps = CommandDeps {
         password: Some(password),
         #[cfg(feature = "distributed")]
         queue: None,
     };
-    match database::perform(&store, needs, Request::UserCreate(request)).await? {
+    match database::perform(&store, deps, Request::UserCreate(request)).await? {
         Reply::User(user) if args.json => print_json(&user),
         Reply::User(user) => print(&format!(
             "User {} ({}) has the id {} and the role {}.",
@@ -72,14 +72,14 @@ pub(super) async fn run(UserCommand::Create(args): UserCommand) -> Result<(), Fa
 
 /// Asks for the password twice on a terminal, without echo; else takes the first line of standard
 /// input.
-fn read_password() -> Result<String, Failure> {
+fn read_password() -> Result<String, CliError> {
     let failed =
-        |error: io::Error| Failure::failed(format!("the password cannot be read: {error}"));
+        |error: io::Error| CliError::failed(format!("the password cannot be read: {error}"));
     if io::stdin().is_terminal() {
         let first = rpassword::prompt_password("Password: ").map_err(failed)?;
         let again = rpassword::prompt_password("Again: ").map_err(failed)?;
         if first != again {
-            return Err(Failure::failed(
+            return Err(CliError::failed(
                 "the two passwords differ; nothing was done",
             ));
         }
@@ -94,7 +94,7 @@ fn read_password() -> Result<String, Failure> {
     let password = line.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
         let why = "no password came from standard input; give it as one line";
-        return Err(Failure::failed(why));
+        return Err(CliError::failed(why));
     }
     Ok(password.to_owned())
 }

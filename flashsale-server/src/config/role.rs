@@ -1,4 +1,4 @@
-use flashsale_server::Role;
+use crate::Role;
 
 use super::{SettingError, StoreConfig, given};
 

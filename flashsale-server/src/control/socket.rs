@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{ControlAddress, Operations, Reply, Request};
+use super::{Commands, ControlAddress, Reply, Request};
 
 /// The server's end of the control channel. Dropping it removes its files.
 #[derive(Debug)]
@@ -97,8 +97,8 @@ impl ControlSocket {
 
     /// Answers requests until `stop` is done, finishes those that have begun, and removes the
     /// socket.
-    pub(crate) async fn serve(self, operations: Operations, stop: impl Future<Output = ()>) {
-        let operations = Arc::new(operations);
+    pub(crate) async fn serve(self, commands: Commands, stop: impl Future<Output = ()>) {
+        let commands = Arc::new(commands);
         let places = Arc::new(Semaphore::new(Self::CLIENTS_MAX));
         let mut clients = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
@@ -114,9 +114,9 @@ impl ControlSocket {
             while clients.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, _)) if self.may_ask(&stream) => {
-                    let operations = Arc::clone(&operations);
+                    let commands = Arc::clone(&commands);
                     clients.spawn(async move {
-                        converse(stream, &operations).await;
+                        converse(stream, &commands).await;
                         drop(place);
                     });
                 }
@@ -159,9 +159,9 @@ fn remove_leftover(address: &ControlAddress) -> io::Result<()> {
 }
 
 /// One request, one reply. A client that goes away or takes too long is let go.
-async fn converse(mut stream: UnixStream, operations: &Operations) {
+async fn converse(mut stream: UnixStream, commands: &Commands) {
     let reply = match timeout(ControlSocket::REQUEST_WAIT, read_request(&mut stream)).await {
-        Ok(Ok(request)) => perform(request, operations).await,
+        Ok(Ok(request)) => perform(request, commands).await,
         Ok(Err(problem)) => Reply::Refused(problem),
         Err(_) => Reply::Refused("the request did not come in time".to_owned()),
     };
@@ -179,9 +179,9 @@ async fn converse(mut stream: UnixStream, operations: &Operations) {
     let _ = timeout(ControlSocket::REQUEST_WAIT, sent).await;
 }
 
-async fn perform(request: Request, operations: &Operations) -> Reply {
+async fn perform(request: Request, commands: &Commands) -> Reply {
     let command = request.name();
-    let performed = timeout(ControlSocket::REPLY_WAIT, operations.perform(request)).await;
+    let performed = timeout(ControlSocket::REPLY_WAIT, commands.perform(request)).await;
     let reply = performed.unwrap_or_else(|_| {
         Reply::Failed("it took too long and may still have happened".to_owned())
     });

@@ -6,9 +6,10 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::rfc3339::rfc3339;
+
 use super::api_error::{ApiError, Code};
 use super::json::answer;
-use super::rfc3339::rfc3339;
 use super::route::Call;
 
 /// How the featured sale stands.

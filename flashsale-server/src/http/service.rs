@@ -10,11 +10,11 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
 use crate::dependency::Dependency;
+use crate::rfc3339::rfc3339;
 
 use super::api_error::{ApiError, Code};
 use super::document;
 use super::json::{answer, json_response};
-use super::rfc3339::rfc3339;
 use super::route::Call;
 
 /// The process lives.

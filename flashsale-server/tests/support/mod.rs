@@ -2,10 +2,9 @@
 
 #![allow(dead_code, unused_imports, reason = "each test takes what it needs")]
 
-mod client;
 mod process;
 mod shop;
 
-pub(crate) use client::{Answer, Client};
+pub(crate) use flashsale_client::{Answer, Client};
 pub(crate) use process::{DEADLINE, ServerProcess};
 pub(crate) use shop::Shop;

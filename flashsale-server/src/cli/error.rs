@@ -5,7 +5,7 @@ use crate::config::SettingError;
 
 /// Why a command has not done what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum CliError {
     /// A setting cannot be used.
     #[error(transparent)]
     Setting(#[from] SettingError),
@@ -14,7 +14,7 @@ pub(crate) enum Failure {
     Failed(String),
 }
 
-impl Failure {
+impl CliError {
     /// It was not done, because of this.
     pub(crate) fn failed(why: impl Into<String>) -> Self {
         Self::Failed(why.into())

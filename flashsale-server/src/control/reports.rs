@@ -1,121 +1,52 @@
-use std::time::Duration;
+//! What the operations return, as it is printed.
 
-use flashsale_core::PortError;
-use flashsale_core::domain::{AllocationState, Decision, FailReason, SaleId, UserId};
-use flashsale_core::ports::RecordedOutcome;
-use flashsale_core::services::{
-    Auditor, Finding, Reconciliation, Recovery, RecoveryProgress, Repair, SaleService, SaleView,
-    StockReadiness, UserTimeline, Verdict,
+use flashsale_core::domain::{
+    AllocationState, Decision, FailReason, Phase, SaleStatus, Timestamp, UserId,
 };
-use flashsale_server::Services;
-use tokio::time::{Instant, sleep};
+use flashsale_core::ports::{DeadLetter, RecordedOutcome};
+use flashsale_core::services::{Reconciliation, SaleView, UserTimeline, Verdict};
 
-use super::protocol::{AuditReport, SaleLine, StoreLevels, StoryEvent, StoryReport};
-use crate::moment::rfc3339;
+use super::protocol::{AuditReport, LetterLine, SaleLine, StoreLevels, StoryEvent, StoryReport};
+use crate::rfc3339::rfc3339;
 
-/// Accounts for units and attempts, and brings in line what can be.
-#[derive(Clone, Debug)]
-pub(super) struct Accounts {
-    auditor: Auditor,
-    sales: SaleService,
-    repair: Repair,
-    recovery: Recovery,
+/// A sale as it is printed.
+pub(super) fn line(view: &SaleView, now: Timestamp) -> SaleLine {
+    let sale = &view.sale;
+    let status = match (sale.status(now), sale.phase) {
+        (SaleStatus::Ended, _) => "ENDED",
+        (_, Phase::Paused) => "PAUSED",
+        (SaleStatus::Upcoming, _) => "UPCOMING",
+        (SaleStatus::Active, _) => "ACTIVE",
+    };
+    SaleLine {
+        id: sale.id.get(),
+        product_id: sale.product.id.get(),
+        product_name: sale.product.name.clone(),
+        status: status.to_owned(),
+        stock: sale.total_stock(),
+        available: view.available(),
+        start_time: rfc3339(sale.window.start),
+        end_time: rfc3339(sale.window.end),
+    }
 }
 
-impl Accounts {
-    /// How long a rebuild of the stock is waited for.
-    const RECOVERY_WAIT: Duration = Duration::from_secs(10);
-    const RECOVERY_PAUSE: Duration = Duration::from_millis(100);
-
-    pub(super) fn new(services: &Services) -> Self {
-        let engine = &services.engine;
-        Self {
-            auditor: engine.auditor.clone(),
-            sales: engine.sales.clone(),
-            repair: engine.repair.clone(),
-            recovery: engine.recovery.clone(),
+/// A dead letter as it is printed.
+pub(super) fn letter(letter: &DeadLetter) -> LetterLine {
+    let item = &letter.item;
+    let payload = match std::str::from_utf8(&item.payload) {
+        Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n') => text.to_owned(),
+        _ => {
+            let digits = item.payload.iter().map(|byte| format!("{byte:02x}"));
+            digits.fold("0x".to_owned(), |text, byte| text + &byte)
         }
-    }
-
-    /// The account of a sale; nothing for an unknown one.
-    pub(super) async fn reconcile(
-        &self,
-        sale: SaleId,
-    ) -> Result<Option<Reconciliation>, PortError> {
-        self.auditor.reconcile(sale).await
-    }
-
-    /// Does at once what repair does by and by, and rebuilds a stock that differs from the orders
-    /// while nothing is in flight. Orders are never touched, and no unit is offered that has one.
-    pub(super) async fn mend(&self, id: SaleId) -> Result<(), PortError> {
-        let Some(sale) = self.sales.repo.find(id).await? else {
-            return Ok(());
-        };
-        let mut lost = self.sales.prepare(&sale).await? == StockReadiness::Lost;
-        if !lost {
-            let batch = self.repair.limits.batch;
-            loop {
-                let done = self.repair.step(&sale.key()).await?;
-                if done.completed.max(done.republished).max(done.released) < batch {
-                    break;
-                }
-            }
-            lost = self.is_off(id).await?;
-        }
-        if lost {
-            self.rebuild(id).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether the stock differs from the orders, at rest, in a way that a rebuild cures.
-    async fn is_off(&self, id: SaleId) -> Result<bool, PortError> {
-        let Some(account) = self.auditor.reconcile(id).await? else {
-            return Ok(false);
-        };
-        let at_rest = account.levels.is_none_or(|levels| levels.reserved == 0);
-        let curable = account.findings.iter().any(|finding| {
-            matches!(
-                finding,
-                Finding::StockDiffers { .. } | Finding::OrderedNotTaken { .. } | Finding::NotLoaded
-            )
-        });
-        Ok(at_rest && curable && account.verdict() == Verdict::Drift)
-    }
-
-    /// Begins a rebuild and takes it as far as it goes; the servers finish it.
-    async fn rebuild(&self, id: SaleId) -> Result<(), PortError> {
-        let deadline = Instant::now() + Self::RECOVERY_WAIT;
-        loop {
-            let Some(sale) = self.sales.repo.find(id).await? else {
-                return Ok(());
-            };
-            match self.recovery.step(&sale).await {
-                Ok(RecoveryProgress::Done) => return Ok(()),
-                Ok(_) if Instant::now() < deadline => sleep(Self::RECOVERY_PAUSE).await,
-                Ok(_) => return Ok(()),
-                // For example without a queue to ask: then the servers have to do it.
-                Err(_) if Instant::now() < deadline => {
-                    let Some(sale) = self.sales.repo.find(id).await? else {
-                        return Ok(());
-                    };
-                    if !sale.is_recovering() {
-                        return Ok(());
-                    }
-                    sleep(Self::RECOVERY_PAUSE).await;
-                }
-                Err(fault) => return Err(fault),
-            }
-        }
-    }
-
-    /// What one user tried; nothing for an unknown sale.
-    pub(super) async fn story(
-        &self,
-        sale: SaleId,
-        user: &UserId,
-    ) -> Result<Option<UserTimeline>, PortError> {
-        self.auditor.timeline(sale, user).await
+    };
+    LetterLine {
+        id: letter.id,
+        kept_at: rfc3339(letter.kept_at),
+        replayed_at: letter.replayed_at.map(rfc3339),
+        position: item.position.clone(),
+        problem: item.problem.clone(),
+        payload,
     }
 }
 

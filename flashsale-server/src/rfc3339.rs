@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 /// The moment as RFC 3339 in UTC with milliseconds, e.g. `2026-01-01T00:00:00.000Z`.
 ///
 /// RFC 3339 knows the years 0 to 9999; moments outside are shown as the nearest one inside.
-pub(super) fn rfc3339(at: Timestamp) -> String {
+pub(crate) fn rfc3339(at: Timestamp) -> String {
     const FIRST_MS: i64 = -62_167_219_200_000;
     const LAST_MS: i64 = 253_402_300_799_999;
     let ms = at.as_millis().clamp(FIRST_MS, LAST_MS);
