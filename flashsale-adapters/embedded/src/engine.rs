@@ -23,9 +23,12 @@ use crate::{
     EmbeddedOrderRepo, EmbeddedSaleRepo, EmbeddedStockStore, EmbeddedUserRepo, rows,
 };
 
-const MIGRATIONS: [M<'static>; 2] = [
+const MIGRATIONS: [M<'static>; 3] = [
     M::up(include_str!("../migrations/0001_init.sql")),
     M::up(include_str!("../migrations/0002_recovery.sql")),
+    M::up(include_str!(
+        "../migrations/0003_decided_seq_and_dead_attempts.sql"
+    )),
 ];
 
 /// Marks a database file as ours: "FLSH".

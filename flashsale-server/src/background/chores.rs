@@ -243,9 +243,9 @@ impl Chore for Decide {
             }
         };
         self.reader = Some(reader);
-        for item in step.undecodable {
+        for item in step.dead_letters {
             let (position, problem) = (item.position, item.problem);
-            let length_bytes = item.payload.len();
+            let length_bytes = item.content.stored().len();
             tracing::error!(
                 position,
                 problem,

@@ -200,7 +200,7 @@ impl Operations {
                 reason.name()
             )),
             ReplayOutcome::Undecodable(problem) => {
-                Reply::Refused(format!("dead letter {id} still cannot be read: {problem}"))
+                Reply::Refused(format!("dead letter {id} still is no order: {problem}"))
             }
             ReplayOutcome::Unknown => unknown_letter(id),
         })
@@ -241,10 +241,11 @@ fn unknown_letter(id: i64) -> Reply {
 
 fn letter(letter: &DeadLetter) -> LetterLine {
     let item = &letter.item;
-    let payload = match std::str::from_utf8(&item.payload) {
+    let stored = item.content.stored();
+    let payload = match std::str::from_utf8(&stored) {
         Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n') => text.to_owned(),
         _ => {
-            let digits = item.payload.iter().map(|byte| format!("{byte:02x}"));
+            let digits = stored.iter().map(|byte| format!("{byte:02x}"));
             digits.fold("0x".to_owned(), |text, byte| text + &byte)
         }
     };
