@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
@@ -17,11 +17,13 @@ use flashsale_core::ports::{
     AttemptQueue, AttemptReader, Clock, Delivery, HealthCheck, NoRecorder, Published,
     QueuePosition, SoleProcess,
 };
-use flashsale_core::services::{AttemptOutcome, EnginePorts};
+use flashsale_core::services::{AttemptOutcome, BackgroundLoop, EnginePorts, EngineServices, Role};
 use flashsale_embedded::{Decides, EmbeddedConfig, EmbeddedEngine, SystemClock, UuidV7};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 use flashsale_stack::Redis;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 /// Attempts in memory, for one group of readers. Cloning shares them.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +110,25 @@ impl Drop for ListReader {
     }
 }
 
+/// What a server does besides taking requests: decides attempts, repairs, rebuilds what is lost.
+fn run(shop: &EngineServices) -> JoinSet<()> {
+    let begin = Instant::now();
+    let mut tasks = JoinSet::new();
+    for task in shop.background(Role::All, EngineServices::WORKERS) {
+        let mut task = BackgroundLoop::new(task);
+        tasks.spawn(async move {
+            loop {
+                task.wait(|ms| sleep(Duration::from_millis(ms))).await;
+                let report = task.step(begin.elapsed().as_millis() as u64).await;
+                if let Some(fault) = report.fault {
+                    eprintln!("{}: {fault}", task.name());
+                }
+            }
+        });
+    }
+    tasks
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let (own, url) = match std::env::args().nth(1) {
@@ -124,10 +145,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = EmbeddedConfig::new(folder.path().join("orders.db"));
     config.decides = Decides::Later;
     let database = EmbeddedEngine::open(config, Arc::new(SystemClock))?;
-    let queue = ListQueue::default();
     let ports = EnginePorts {
         stock: Arc::new(stock),
-        queue: Arc::new(queue.clone()),
+        queue: Arc::new(ListQueue::default()),
         orders: database.orders(),
         sales: database.sales(),
         attempts: database.attempts(),
@@ -140,6 +160,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let shop = ports.services();
     shop.prepare().await?;
+    let mut background = run(&shop);
 
     let now = SystemClock.now();
     let lamps = NewSale {
@@ -162,8 +183,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
             no => println!("{name}: {no:?}"),
         }
     }
-    let mut reader = queue.subscribe("workers").await?;
-    while shop.worker.step(&mut *reader, 10).await?.decided > 0 {}
+    loop {
+        let view = shop.sales.find(sale.id).await?.ok_or("no sale")?;
+        if view.levels.is_some_and(|levels| levels.sold == 2) {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
     for name in ["ann", "bob", "eve"] {
         let user = UserId::new(name)?;
         let standing = shop
@@ -177,6 +203,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let bought = standing.status == OrderStatus::Success;
         assert_eq!(bought, name != "eve");
     }
+    background.abort_all();
     let account = shop.auditor.reconcile(sale.id).await?.ok_or("no account")?;
     assert!(account.findings.is_empty(), "{:?}", account.findings);
     drop((shop, own));

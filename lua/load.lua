@@ -3,7 +3,7 @@
 -- not meet, and the key goes away by itself if its loader does not come back.
 --
 -- KEYS    1 loading
--- ARGV    1 seconds that the key is kept from now on, then per buyer (1,024 at most): user, hold
+-- ARGV    1 seconds that the key is kept from now on, then per buyer (1,024 at most): user, allocation
 -- RETURNS nothing
 -- COST    One HSET of n buyers.
 

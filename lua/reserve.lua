@@ -7,7 +7,7 @@
 --         requests: what unpack puts on Lua's stack has to stay below 8,000.
 -- RETURNS {'NOT_LOADED'} | {'OTHER_EPOCH'}
 --         | {'OK', answers, seq, holders' version, available, ms, start ms, end ms,
---            hold, hold, ...}
+--            allocation, allocation, ...}
 --         answers has one letter per request: R reserved (their seqs count up to seq, in order),
 --         H held (the allocation follows, in order), S sold out, P paused, F recovering, E too early,
 --         D over.

@@ -11,7 +11,7 @@ pub struct PlainSqlite {
     _folder: TempDir,
 }
 
-const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_init.sql");
+const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_tables.sql");
 
 impl PlainSqlite {
     /// Opens a database in a folder of its own.
@@ -29,8 +29,9 @@ impl PlainSqlite {
             .and_then(|()| {
                 connection.execute_batch(
                     "INSERT INTO products VALUES (1, 'lamp', '');
-                    INSERT INTO sales VALUES
-                        (1, 1, 0, 9000000000000, 'OPEN', 1000000000, 0, 1000000000, 1, 1, 0);",
+                    INSERT INTO sales (id, product_id, start_ms, end_ms, phase, initial_stock,
+                        remaining_stock, epoch, version, attempts_after)
+                    VALUES (1, 1, 0, 9000000000000, 'OPEN', 1000000000, 1000000000, 1, 1, 0);",
                 )
             })
             .expect("a schema");

@@ -1,8 +1,9 @@
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use flashsale_core::PortError;
-use flashsale_core::services::EngineServices;
+use flashsale_core::services::{
+    BackgroundLoop, BackgroundTask, EngineServices, Role, TaskEvent, TaskReport,
+};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -10,13 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::Services;
 
-use self::chores::{Acknowledge, Decide, Forward, KeepSales, Mend, RecordRefusals, Watch};
-
-mod chores;
-
-/// What runs beside the requests: keeps the catalogue fresh and the stock of every sale up to
-/// date, takes attempts to the queue and refusals to the audit trail, turns queued attempts into
-/// orders, and repairs what was left undone.
+/// Runs what has to run beside the requests: what [`EngineServices::background`] says, each in a
+/// task of its own.
 ///
 /// A fault is logged when it begins and when it ends, and is tried again after 0.1 to 1 s; nothing
 /// here ends the process. Dropping it stops everything at once, which loses nothing either.
@@ -24,18 +20,6 @@ mod chores;
 pub struct Background {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-}
-
-/// Which parts of an engine run in a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// All of them.
-    #[default]
-    All,
-    /// What buyers need; workers run in other processes.
-    Api,
-    /// What turns attempts into orders and repairs what was left undone.
-    Worker,
 }
 
 /// What runs beside the requests.
@@ -60,36 +44,25 @@ impl Background {
     /// Reads the sales, brings their stock up to date, and starts. What cannot be done now is tried
     /// again and again; a sale that is not ready keeps none of the others from selling.
     pub async fn start(services: &Services, config: &BackgroundConfig) -> Self {
-        let mut sales = KeepSales::new(services, &config.group);
-        if let Err(fault) = sales.step().await {
-            let error = in_one_line(&fault);
-            tracing::warn!(error, "not every sale is ready");
+        let begin = Instant::now();
+        let mut tasks = services.engine.background(config.role, &config.group);
+        if let Some(sales) = tasks.first_mut() {
+            let report = sales.step(0).await;
+            report.events.iter().for_each(log_event);
+            if let Some(fault) = &report.fault {
+                let error = in_one_line(fault);
+                tracing::warn!(error, "not every sale is ready");
+            }
         }
-        let stop = watch::Sender::new(false);
         let mut background = Self {
-            stop,
+            stop: watch::Sender::new(false),
             tasks: JoinSet::new(),
         };
-        background.run(sales);
-        if config.role != Role::Api {
-            background.run(Decide::new(services, &config.group));
-        }
-        background.run(Mend::new(services));
-        background.run(Watch::new(services, &config.group));
-        if config.role != Role::Worker {
-            for _ in 0..Forward::AT_ONCE {
-                background.run(Forward::new(services));
-            }
-            background.run(Acknowledge::new(services));
-            if let Some(trail) = &services.engine.audit_trail {
-                background.run(RecordRefusals::new(trail));
-            }
+        for task in tasks {
+            let stop = background.stop.subscribe();
+            background.tasks.spawn(run(task, begin, stop));
         }
         background
-    }
-
-    fn run(&mut self, chore: impl Chore) {
-        self.tasks.spawn(run(chore, self.stop.subscribe()));
     }
 
     /// Lets every task finish what it is at, for `within` at most.
@@ -102,75 +75,53 @@ impl Background {
     }
 }
 
-/// Something to be done again and again.
-pub(super) trait Chore: Send + 'static {
-    /// For the logs.
-    const NAME: &'static str;
-
-    /// Waits until there may be something to do; may be dropped at any time.
-    fn wait(&mut self) -> impl Future<Output = Result<(), PortError>> + Send;
-
-    /// Does it.
-    fn step(&mut self) -> impl Future<Output = Result<(), PortError>> + Send;
-
-    /// Does what must not be left undone when everything stops.
-    fn finish(&mut self) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
-    }
-}
-
-/// Why a chore is not getting on, as far as the log has to tell it apart.
+/// Why a task is not getting on, as far as the log has to tell it apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trouble {
     Fault(String),
     Panic,
 }
 
-async fn run<C: Chore>(mut chore: C, mut stop: watch::Receiver<bool>) {
+async fn run(task: Box<dyn BackgroundTask>, begin: Instant, mut stop: watch::Receiver<bool>) {
+    let mut task = BackgroundLoop::new(task);
     {
         let stopped = stop.wait_for(|stop| *stop);
         tokio::pin!(stopped);
-        repeat(&mut chore, stopped).await;
+        repeat(&mut task, begin, stopped).await;
     }
-    chore.finish().await;
+    task.finish().await;
 }
 
-/// Does a chore again and again until `stopped`.
-async fn repeat<C: Chore, S: Future + Unpin>(chore: &mut C, mut stopped: S) {
-    const BACKOFF_MIN: Duration = Duration::from_millis(100);
-    const BACKOFF_MAX: Duration = Duration::from_secs(1);
-    let mut backoff = BACKOFF_MIN;
+/// Does a task again and again until `stopped`.
+async fn repeat<S: Future + Unpin>(task: &mut BackgroundLoop, begin: Instant, mut stopped: S) {
     let mut last: Option<Trouble> = None;
     loop {
+        let waiting = task.wait(|ms| sleep(Duration::from_millis(ms)));
         let waited = tokio::select! {
             _ = &mut stopped => return,
-            waited = AssertUnwindSafe(chore.wait()).catch_unwind() => waited,
+            waited = AssertUnwindSafe(waiting).catch_unwind() => waited,
         };
         let done = match waited {
-            Ok(Ok(())) => AssertUnwindSafe(chore.step()).catch_unwind().await,
-            Ok(Err(_)) | Err(_) => waited,
+            Ok(()) => {
+                let step = task.step(begin.elapsed().as_millis() as u64);
+                AssertUnwindSafe(step).catch_unwind().await
+            }
+            Err(panic) => Err(panic),
         };
         let trouble = match done {
-            Ok(Ok(())) => None,
-            Ok(Err(fault)) => Some(Trouble::Fault(in_one_line(&fault))),
+            Ok(TaskReport { events, fault }) => {
+                events.iter().for_each(log_event);
+                fault.map(|fault| Trouble::Fault(in_one_line(&fault)))
+            }
             Err(_) => Some(Trouble::Panic),
         };
-        report(C::NAME, last.as_ref(), trouble.as_ref());
-        if trouble.is_none() {
-            backoff = BACKOFF_MIN;
-        } else {
-            tokio::select! {
-                _ = &mut stopped => return,
-                () = sleep(backoff) => {}
-            }
-            backoff = BACKOFF_MAX.min(backoff * 2);
-        }
+        log_change(task.name(), last.as_ref(), trouble.as_ref());
         last = trouble;
     }
 }
 
 /// Logs a change of state, and nothing while it stays the same.
-fn report(chore: &str, last: Option<&Trouble>, now: Option<&Trouble>) {
+fn log_change(chore: &str, last: Option<&Trouble>, now: Option<&Trouble>) {
     if last == now {
         return;
     }
@@ -181,6 +132,33 @@ fn report(chore: &str, last: Option<&Trouble>, now: Option<&Trouble>) {
         }
         // The panic itself has been printed where it happened.
         Some(Trouble::Panic) => tracing::error!(chore, "met a bug; trying again"),
+    }
+}
+
+fn log_event(event: &TaskEvent) {
+    match event {
+        TaskEvent::StockLost(sale) => {
+            tracing::warn!(sale.id = sale.get(), "the stock is lost; rebuilding it")
+        }
+        TaskEvent::StockDiffers(sale) => tracing::warn!(
+            sale.id = sale.get(),
+            "the stock differs from the orders; rebuilding it"
+        ),
+        TaskEvent::StockRebuilt(sale) => {
+            tracing::info!(sale.id = sale.get(), "the stock is rebuilt")
+        }
+        TaskEvent::Repaired(sale, repaired) => tracing::info!(
+            sale.id = sale.get(),
+            republished = repaired.republished,
+            completed = repaired.completed,
+            "repaired attempts that were left undone"
+        ),
+        TaskEvent::DeadLetter(item) => tracing::error!(
+            position = item.position,
+            problem = item.problem,
+            length_bytes = item.content.stored().len(),
+            "an item of the queue is kept as a dead letter"
+        ),
     }
 }
 
@@ -199,12 +177,14 @@ fn in_one_line(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
+    use async_trait::async_trait;
+    use flashsale_core::services::{BackgroundTask, TaskReport, Wait};
     use flashsale_core::{ErrorKind, PortError};
     use tokio::sync::watch;
 
-    use super::{Chore, run};
+    use super::run;
 
     /// Fails, panics, then works, and notes each step.
     #[derive(Debug)]
@@ -213,41 +193,54 @@ mod tests {
         stop: watch::Sender<bool>,
     }
 
-    impl Chore for Clumsy {
-        const NAME: &'static str = "clumsy";
-
-        async fn wait(&mut self) -> Result<(), PortError> {
-            Ok(())
+    #[async_trait]
+    impl BackgroundTask for Clumsy {
+        fn name(&self) -> &'static str {
+            "clumsy"
         }
 
-        async fn step(&mut self) -> Result<(), PortError> {
+        fn next(&self) -> Wait {
+            Wait::Nothing
+        }
+
+        async fn ready(&mut self) {}
+
+        async fn step(&mut self, _now_ms: u64) -> TaskReport {
             let step = {
                 let mut steps = self.steps.lock().unwrap();
                 *steps += 1;
                 *steps
             };
             match step {
-                1 => Err(PortError::new(ErrorKind::Unavailable, "test", "step")),
+                1 => TaskReport {
+                    fault: Some(PortError::new(ErrorKind::Unavailable, "test", "step")),
+                    ..TaskReport::default()
+                },
                 2 => panic!("a bug, on purpose"),
-                3 => Ok(()),
+                3 => TaskReport::default(),
                 _ => {
                     self.stop.send_replace(true);
-                    Ok(())
+                    TaskReport::default()
                 }
             }
+        }
+
+        async fn finish(&mut self) {
+            *self.steps.lock().unwrap() += 100;
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn neither_a_fault_nor_a_panic_ends_a_chore() {
+    async fn neither_a_fault_nor_a_panic_ends_a_task_and_a_stop_lets_it_finish() {
         let stop = watch::Sender::new(false);
         let steps = Arc::new(Mutex::new(0));
-        let chore = Clumsy {
+        let task = Box::new(Clumsy {
             steps: Arc::clone(&steps),
             stop: stop.clone(),
-        };
-        let ended = tokio::time::timeout(Duration::from_secs(60), run(chore, stop.subscribe()));
-        ended.await.expect("the chore goes on until it is stopped");
-        assert!(*steps.lock().unwrap() >= 4);
+        });
+        let running = run(task, Instant::now(), stop.subscribe());
+        let ended = tokio::time::timeout(Duration::from_secs(60), running);
+        ended.await.expect("the task goes on until it is stopped");
+        assert!(*steps.lock().unwrap() >= 104);
     }
 }

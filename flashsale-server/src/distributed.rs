@@ -3,14 +3,13 @@ use std::time::Duration;
 
 use flashsale_core::PortError;
 use flashsale_core::ports::{HealthCheck, PasswordHasher, TokenIssuer};
-use flashsale_core::services::{AcceptAfter, AuthService, EnginePorts, OnPublishFailure};
+use flashsale_core::services::{AcceptAfter, AuthService, EnginePorts, OnPublishFailure, Role};
 use flashsale_embedded::{SystemClock, UuidV7};
 use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 
 use crate::app::Services;
-use crate::background::Role;
 use crate::dependency::Dependency;
 use crate::metrics::Metrics;
 

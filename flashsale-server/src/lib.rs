@@ -16,9 +16,10 @@ mod http;
 mod metrics;
 
 pub use app::{HttpConfig, HttpConfigInvalid, Services, app, openapi};
-pub use background::{Background, BackgroundConfig, Role};
+pub use background::{Background, BackgroundConfig};
 pub use dependency::Dependency;
 #[cfg(feature = "distributed")]
 pub use distributed::{Distributed, DistributedConfig, DistributedInvalid};
+pub use flashsale_core::services::Role;
 pub use http::{ServeError, serve};
 pub use metrics::Metrics;

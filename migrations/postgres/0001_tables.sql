@@ -14,16 +14,27 @@ CREATE TABLE flash_sales (
     end_ms          bigint NOT NULL,
     phase           text NOT NULL DEFAULT 'SCHEDULED'
         CHECK (phase IN ('SCHEDULED', 'OPEN', 'PAUSED', 'RECOVERING', 'CLOSED')),
+    -- Whether the shop wants it paused, whatever its phase.
+    pause_requested boolean NOT NULL DEFAULT false,
     initial_stock   bigint NOT NULL CHECK (initial_stock > 0),
     added_stock     bigint NOT NULL DEFAULT 0 CHECK (added_stock >= 0),
+    withdrawn_stock bigint NOT NULL DEFAULT 0 CHECK (withdrawn_stock >= 0),
     -- Units not sold. Inserting orders lowers it: see 0002_guards.sql.
     remaining_stock bigint NOT NULL,
-    -- The generation of the stock; attempts of an older one are refused.
+    -- The generation of the stock: a stock that was lost is rebuilt under the next one.
     epoch           bigint NOT NULL DEFAULT 1 CHECK (epoch BETWEEN 0 AND 4294967295),
+    -- Attempts of epochs older than this one are refused. It lags behind the epoch while a lost
+    -- stock is rebuilt, so that what was accepted before the loss still becomes orders.
+    sealed_epoch    bigint NOT NULL DEFAULT 1,
+    -- The largest number that a decided attempt of the present epoch has: a stock store that has
+    -- given out no such number yet has lost something.
+    decided_seq     bigint NOT NULL DEFAULT 0,
     version         bigint NOT NULL DEFAULT 1 CHECK (version > 0),
     CHECK (start_ms < end_ms),
     -- The last guard against an oversell, whatever the program believes.
-    CONSTRAINT flash_sales_units CHECK (remaining_stock BETWEEN 0 AND initial_stock + added_stock),
+    CONSTRAINT flash_sales_units
+        CHECK (remaining_stock BETWEEN 0 AND initial_stock + added_stock - withdrawn_stock),
+    CONSTRAINT flash_sales_seal CHECK (sealed_epoch BETWEEN 0 AND epoch),
     -- For the foreign key of the orders.
     CONSTRAINT flash_sales_product UNIQUE (id, product_id),
     -- A product is in one sale at a time. Ranges on both sides need no extension.
@@ -39,9 +50,15 @@ WITH (fillfactor = 50);
 CREATE TABLE stock_events (
     sale_id bigint NOT NULL REFERENCES flash_sales ON DELETE RESTRICT,
     version bigint NOT NULL,
-    kind    text NOT NULL CHECK (kind IN ('PAUSE', 'RESUME', 'RESTOCK', 'CLOSE')),
-    units   bigint NOT NULL DEFAULT 0 CHECK ((kind = 'RESTOCK') = (units > 0)),
-    PRIMARY KEY (sale_id, version)
+    kind    text NOT NULL,
+    -- A number of units, or the new end of the sale in milliseconds.
+    units   bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (sale_id, version),
+    CONSTRAINT stock_events_kind CHECK (CASE kind
+        WHEN 'RESTOCK' THEN units > 0
+        WHEN 'WITHDRAW' THEN units > 0
+        WHEN 'EXTEND' THEN true
+        ELSE kind IN ('PAUSE', 'RESUME', 'CLOSE') AND units = 0 END)
 );
 
 CREATE TABLE users (
@@ -58,14 +75,13 @@ CREATE TABLE users (
 CREATE UNIQUE INDEX users_username ON users (lower(username COLLATE "C"));
 CREATE UNIQUE INDEX users_email ON users (lower(email COLLATE "C"));
 
-CREATE SEQUENCE orders_id_seq AS bigint;
-
 -- Every decision about an attempt, for ever: a success is an order, a failure stays a failure.
 --
 -- `user_id` refers to no table: embedders bring users of their own, whose ids are any text.
 -- `product_id` is the sale's; one foreign key holds both.
 CREATE TABLE orders (
-    id              bigint NOT NULL DEFAULT nextval('orders_id_seq'),
+    -- Given by the arbiter, from orders_id_seq: see 0003_decisions.sql.
+    id              bigserial,
     sale_id         bigint NOT NULL,
     product_id      bigint NOT NULL,
     quantity        bigint NOT NULL CHECK (quantity BETWEEN 1 AND 4294967295),
@@ -94,40 +110,19 @@ CREATE TABLE orders (
         ELSE num_nonnulls(kept_order_id, kept_attempt_id, kept_quantity) = 0 END)
 );
 
-ALTER SEQUENCE orders_id_seq OWNED BY orders.id;
-
 -- One order per user and sale, whatever the program believes.
 CREATE UNIQUE INDEX orders_buyer ON orders (sale_id, user_id) WHERE status = 'SUCCESS';
 -- For what a user tried; costs an accepted attempt nothing.
 CREATE INDEX orders_failed ON orders (sale_id, user_id) WHERE status = 'FAILED';
 
--- The audit trail: every accepted attempt, entered together with its order by a trigger, and the
--- newest refusals of each sale, as far as they are handed in.
-CREATE TABLE purchase_attempts (
-    sale_id    bigint NOT NULL,
-    user_id    text COLLATE "C" NOT NULL,
-    at_ms      bigint NOT NULL,
-    outcome    text NOT NULL CHECK (outcome IN
-        ('ACCEPTED', 'SOLD_OUT', 'SALE_NOT_STARTED', 'SALE_ENDED', 'SALE_PAUSED')),
-    attempt_id uuid,
-    -- Numbers the refusals of a sale without gaps.
-    refusal    bigint,
-    CHECK ((outcome = 'ACCEPTED') = (attempt_id IS NOT NULL)),
-    CHECK ((outcome = 'ACCEPTED') = (refusal IS NULL))
+-- What came out of the queue and could not be turned into an order, until somebody has looked.
+CREATE TABLE dead_letters (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    position    text COLLATE "C" NOT NULL UNIQUE,
+    problem     text NOT NULL,
+    -- As it came from the queue, or the line of an attempt that could not be decided.
+    payload     bytea NOT NULL,
+    is_attempt  boolean NOT NULL DEFAULT false,
+    kept_ms     bigint NOT NULL,
+    replayed_ms bigint
 );
-
--- Old refusals are deleted, which a publication of this table wants to be able to tell apart.
-ALTER TABLE purchase_attempts REPLICA IDENTITY FULL;
--- Accepted attempts are in no index here, so that they cost little; orders has them in several.
-CREATE UNIQUE INDEX purchase_attempts_refusal ON purchase_attempts (sale_id, refusal)
-    WHERE refusal IS NOT NULL;
-CREATE INDEX purchase_attempts_refused_user ON purchase_attempts (sale_id, user_id, at_ms)
-    WHERE refusal IS NOT NULL;
-
--- How many refusals of a sale there were, and up to which number they are deleted.
-CREATE TABLE refusal_counters (
-    sale_id  bigint PRIMARY KEY,
-    recorded bigint NOT NULL,
-    deleted  bigint NOT NULL DEFAULT 0
-)
-WITH (fillfactor = 50);

@@ -1,17 +1,20 @@
 -- What holds even if somebody writes to the tables by hand.
 
--- Inserted orders take their units, whoever inserts them; the check on the units then aborts an
--- oversell, and accepted attempts enter the audit trail. Sales are taken in ascending order, so
--- that two statements cannot wait for each other.
+-- Inserted orders take their units and raise `decided_seq`, whoever inserts them; the check on the
+-- units then aborts an oversell, and accepted attempts enter the audit trail (0005_audit_trail.sql).
+-- Sales are taken in ascending order, so that two statements cannot wait for each other.
 CREATE FUNCTION flashsale_orders_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     taken record;
 BEGIN
     FOR taken IN
-        SELECT sale_id, sum(quantity)::bigint AS units FROM inserted
-        WHERE status = 'SUCCESS' GROUP BY sale_id ORDER BY sale_id
+        SELECT sale_id, epoch, max(seq) AS seq,
+            coalesce(sum(quantity) FILTER (WHERE status = 'SUCCESS'), 0)::bigint AS units
+        FROM inserted GROUP BY sale_id, epoch ORDER BY sale_id, epoch
     LOOP
-        UPDATE flash_sales SET remaining_stock = remaining_stock - taken.units
+        UPDATE flash_sales SET remaining_stock = remaining_stock - taken.units,
+            decided_seq = CASE WHEN epoch = taken.epoch
+                THEN greatest(decided_seq, taken.seq) ELSE decided_seq END
         WHERE id = taken.sale_id;
     END LOOP;
     INSERT INTO purchase_attempts (sale_id, user_id, at_ms, outcome, attempt_id)
@@ -39,19 +42,9 @@ CREATE TRIGGER flash_sales_all_units BEFORE INSERT ON flash_sales FOR EACH ROW
 CREATE TRIGGER flash_sales_no_new_units BEFORE UPDATE ON flash_sales FOR EACH ROW
     WHEN (NEW.id <> OLD.id OR NEW.product_id <> OLD.product_id
         OR NEW.initial_stock <> OLD.initial_stock
-        OR NEW.remaining_stock - OLD.remaining_stock > NEW.added_stock - OLD.added_stock
-        OR NEW.epoch < OLD.epoch OR NEW.version < OLD.version)
+        OR NEW.withdrawn_stock < OLD.withdrawn_stock
+        OR NEW.remaining_stock - OLD.remaining_stock
+            > NEW.added_stock - OLD.added_stock - NEW.withdrawn_stock + OLD.withdrawn_stock
+        OR NEW.epoch < OLD.epoch OR NEW.sealed_epoch < OLD.sealed_epoch
+        OR NEW.version < OLD.version)
     EXECUTE FUNCTION flashsale_refuse('units come from added_stock, and epoch and version only grow');
-
--- Tells all processes that a sale is new or has changed; selling does not count as a change.
-CREATE FUNCTION flashsale_tell() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify('flashsale_sales', '');
-    RETURN NULL;
-END $$;
-
-CREATE TRIGGER flash_sales_tell AFTER INSERT OR DELETE
-    OR UPDATE OF product_id, start_ms, end_ms, phase, initial_stock, added_stock, epoch, version
-    ON flash_sales FOR EACH STATEMENT EXECUTE FUNCTION flashsale_tell();
-CREATE TRIGGER products_tell AFTER UPDATE ON products
-    FOR EACH STATEMENT EXECUTE FUNCTION flashsale_tell();

@@ -42,7 +42,8 @@ END $$;
 --
 -- `p_units` is the sum of the quantities and `p_oldest_epoch` the least of the epochs. If they
 -- leave no doubt, every attempt becomes an order unless an index objects: the common case costs
--- little more than the insert. Else each attempt is looked at.
+-- little more than the insert. Else each attempt is looked at. The epoch that counts is the sealed
+-- one, which lags behind while a lost stock is rebuilt.
 CREATE FUNCTION flashsale_commit(
     p_sale bigint, p_attempts uuid[], p_users text[], p_quantities bigint[], p_epochs bigint[],
     p_seqs bigint[], p_reserved bigint[], p_units bigint, p_oldest_epoch bigint
@@ -53,13 +54,13 @@ DECLARE
     now_ms bigint;
     answer flashsale_decisions;
 BEGIN
-    SELECT id, product_id, epoch, remaining_stock INTO sale
+    SELECT id, product_id, sealed_epoch, remaining_stock INTO sale
     FROM flash_sales WHERE id = p_sale FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     now_ms := flashsale_now_ms();
-    IF p_units <= sale.remaining_stock AND p_oldest_epoch >= sale.epoch THEN
+    IF p_units <= sale.remaining_stock AND p_oldest_epoch >= sale.sealed_epoch THEN
         answer.order_ids := array(
             SELECT nextval('orders_id_seq') FROM generate_series(1, cardinality(p_attempts)));
         BEGIN
@@ -75,7 +76,7 @@ BEGIN
             NULL;
         END;
     END IF;
-    RETURN flashsale_commit_each(sale.id, sale.product_id, sale.epoch, sale.remaining_stock,
+    RETURN flashsale_commit_each(sale.id, sale.product_id, sale.sealed_epoch, sale.remaining_stock,
         p_attempts, p_users, p_quantities, p_epochs, p_seqs, p_reserved);
 END $$;
 

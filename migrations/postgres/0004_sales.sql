@@ -1,3 +1,5 @@
+-- How a sale is made, and how every process hears of it.
+
 -- Stores a sale of the product of this name, which is made if there is none. If it overlaps a sale
 -- of the product that is not closed, nothing is stored and `overlapped` names that one.
 CREATE FUNCTION flashsale_create_sale(
@@ -20,3 +22,17 @@ BEGIN
         VALUES (product, p_start, p_end, p_stock, p_stock) RETURNING id INTO sale;
     END IF;
 END $$;
+
+-- Notifies all processes that a sale is new or has changed; selling does not count as a change.
+CREATE FUNCTION flashsale_notify() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('flashsale_sales', '');
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER flash_sales_notify AFTER INSERT OR DELETE
+    OR UPDATE OF product_id, start_ms, end_ms, phase, pause_requested, initial_stock, added_stock,
+        withdrawn_stock, epoch, sealed_epoch, version
+    ON flash_sales FOR EACH STATEMENT EXECUTE FUNCTION flashsale_notify();
+CREATE TRIGGER products_notify AFTER UPDATE ON products
+    FOR EACH STATEMENT EXECUTE FUNCTION flashsale_notify();

@@ -28,9 +28,11 @@ mod process;
 mod program;
 mod redis;
 mod server;
+mod skip;
 
 pub use cluster::RedisCluster;
 pub use kafka::Kafka;
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCopy};
 pub use server::Server;
+pub use skip::skip;

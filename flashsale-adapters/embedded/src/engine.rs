@@ -23,13 +23,7 @@ use crate::{
     EmbeddedOrderRepo, EmbeddedSaleRepo, EmbeddedStockStore, EmbeddedUserRepo, rows,
 };
 
-const MIGRATIONS: [M<'static>; 3] = [
-    M::up(include_str!("../migrations/0001_init.sql")),
-    M::up(include_str!("../migrations/0002_recovery.sql")),
-    M::up(include_str!(
-        "../migrations/0003_decided_seq_and_dead_attempts.sql"
-    )),
-];
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_tables.sql"))];
 
 /// Marks a database file as ours: "FLSH".
 const APPLICATION_ID: i32 = 0x464C_5348;
@@ -317,7 +311,7 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 
 fn migrate(path: &Path, writer: &mut Connection) -> Result<(), OpenError> {
     let path = || path.to_owned();
-    Migrations::from_slice(&MIGRATIONS)
+    Migrations::from_slice(MIGRATIONS)
         .to_latest(writer)
         .map_err(|error| match error {
             MigrationError::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {

@@ -198,7 +198,7 @@ impl StockStore for EmbeddedStockStore {
         sale: &SaleRef,
         users: &[UserId],
     ) -> Result<Vec<Option<Allocation>>, PortError> {
-        check_batch("holds", users.len())?;
+        check_batch("allocations", users.len())?;
         let Some(books) = self.0.books(sale.id)? else {
             return Ok(vec![None; users.len()]);
         };

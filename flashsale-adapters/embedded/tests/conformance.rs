@@ -115,6 +115,7 @@ fixture!(Arc<dyn UserRepo>, self, engine, _clock, engine.users());
 async fn the_stock_store_keeps_its_contract_when_it_decides_at_once() {
     let report = testing::stock_store(&Files::new(Decides::AtOnce)).await;
     report.assert_passed();
+    assert!(report.skipped().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,6 +130,7 @@ async fn the_order_repo_keeps_its_contract() {
     for decides in [Decides::AtOnce, Decides::Later] {
         let report = testing::order_repo(&Files::new(decides)).await;
         report.assert_passed();
+        assert!(report.skipped().is_empty());
     }
 }
 
@@ -136,24 +138,33 @@ async fn the_order_repo_keeps_its_contract() {
 async fn the_attempt_repo_keeps_its_contract() {
     let report = testing::attempt_repo(&Files::new(Decides::AtOnce)).await;
     report.assert_passed();
+    assert!(report.skipped().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_attempt_queue_keeps_its_contract() {
     let report = testing::attempt_queue(&Files::new(Decides::Later)).await;
     report.assert_passed();
+    // It carries nothing that could not be decoded.
+    let skipped = report.skipped();
+    assert!(
+        skipped.iter().all(|case| case.contains("decod")),
+        "{skipped:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sale_repo_keeps_its_contract() {
     let report = testing::sale_repo(&Files::new(Decides::AtOnce)).await;
     report.assert_passed();
+    assert!(report.skipped().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_user_repo_keeps_its_contract() {
     let report = testing::user_repo(&Files::new(Decides::AtOnce)).await;
     report.assert_passed();
+    assert!(report.skipped().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

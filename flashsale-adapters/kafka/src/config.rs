@@ -47,11 +47,6 @@ pub struct KafkaConfig {
     /// in milliseconds. If nothing is said, 2,000, and 6,000 with brokers that refuse so little,
     /// as they do by default (`group.min.session.timeout.ms`).
     pub session_ms: Option<u64>,
-    /// Names this process among the readers of a group, for ever: if it is back within the session
-    /// it gets its partitions back at once, and until the session is over nobody else does. No two
-    /// processes may have one name. None by default: then others get the partitions of a reader that
-    /// ends at once.
-    pub instance: Option<String>,
     /// Further settings of librdkafka, with their values, for the connections: credentials,
     /// compression and the like. Those that this adapter has promises on are refused. Values do not
     /// print.
@@ -81,9 +76,6 @@ pub enum ConfigError {
         /// The most it can be.
         max: u64,
     },
-    /// The name of this process is of no use.
-    #[error("instance must have 1 to 200 letters, digits, '.', '_' or '-'")]
-    Instance,
     /// A further setting is unknown, has no such value, or is not free.
     #[error("the Kafka property {name}: {problem}")]
     Property {
@@ -112,7 +104,6 @@ impl KafkaConfig {
             buffer_max: 4_096,
             commit_wait_ms: 250,
             session_ms: None,
-            instance: None,
             properties: Vec::new(),
         }
     }
@@ -126,15 +117,8 @@ impl KafkaConfig {
             return Err(ConfigError::Brokers(self.brokers.clone()));
         }
         let topic = &self.topic;
-        if !is_name(topic, 249) || topic == "." || topic == ".." {
+        if !is_topic(topic) {
             return Err(ConfigError::Topic(topic.clone()));
-        }
-        if self
-            .instance
-            .as_ref()
-            .is_some_and(|name| !is_name(name, 200))
-        {
-            return Err(ConfigError::Instance);
         }
         self.validate_numbers()?;
         self.validate_properties()
@@ -173,8 +157,8 @@ impl KafkaConfig {
         if let Some((name, _)) = self.properties.iter().find(|(name, _)| is_ours(name)) {
             return Err(wrong(name, "is not free: this adapter's promises need it"));
         }
-        let member = self.member("group", "name", self.session_asked_ms());
-        for client in [self.producer(), member] {
+        let consumer = self.consumer("group", "instance", self.session_asked_ms());
+        for client in [self.producer(), consumer] {
             match client.create_native_config() {
                 Ok(_) => {}
                 Err(KafkaError::ClientConfig(_, problem, name, _)) => {
@@ -233,13 +217,12 @@ impl KafkaConfig {
         self.session_ms.unwrap_or(SESSION_SHORT_MS)
     }
 
-    /// A member of a group that reads attempts. By its name the brokers know it again, whatever
-    /// happened meanwhile.
-    pub(crate) fn member(&self, group: &str, name: &str, session_ms: u64) -> ClientConfig {
+    /// A static member of a group that reads attempts.
+    pub(crate) fn consumer(&self, group: &str, instance_id: &str, session_ms: u64) -> ClientConfig {
         let heartbeat_ms = HEARTBEAT_MAX_MS.min(session_ms / 4);
-        let mut client = self.observer(group);
+        let mut client = self.offset_client(group);
         client
-            .set("group.instance.id", name)
+            .set("group.instance.id", instance_id)
             .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", session_ms.to_string())
@@ -258,7 +241,7 @@ impl KafkaConfig {
     }
 
     /// One that asks about a group without being a member.
-    pub(crate) fn observer(&self, group: &str) -> ClientConfig {
+    pub(crate) fn offset_client(&self, group: &str) -> ClientConfig {
         let mut client = self.client();
         client
             .set("group.id", group)
@@ -282,7 +265,6 @@ impl fmt::Debug for KafkaConfig {
             buffer_max,
             commit_wait_ms,
             session_ms,
-            instance,
             properties,
         } = self;
         let properties: Vec<_> = properties.iter().map(|(name, _)| name).collect();
@@ -298,7 +280,6 @@ impl fmt::Debug for KafkaConfig {
             .field("buffer_max", buffer_max)
             .field("commit_wait_ms", commit_wait_ms)
             .field("session_ms", session_ms)
-            .field("instance", instance)
             .field("properties", &properties)
             .finish()
     }
@@ -350,9 +331,9 @@ pub(crate) fn check_group(group: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn is_name(text: &str, len_max: usize) -> bool {
+fn is_topic(name: &str) -> bool {
     let named = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    (1..=len_max).contains(&text.len()) && text.chars().all(named)
+    (1..=249).contains(&name.len()) && name.chars().all(named) && !matches!(name, "." | "..")
 }
 
 fn is_broker(broker: &str) -> bool {
@@ -396,20 +377,19 @@ mod tests {
 
     #[test]
     fn limits_are_held() {
-        let right: [fn(&mut KafkaConfig); 6] = [
+        let right: [fn(&mut KafkaConfig); 5] = [
             |config| config.topic = "a".repeat(249),
             |config| config.replication = Some(1),
             |config| config.publish_wait_ms = 1,
             |config| config.waiting_max = 1_024,
             |config| config.session_ms = Some(1_000),
-            |config| config.instance = Some("worker-1".to_owned()),
         ];
         for change in right {
             let mut config = KafkaConfig::new("a:1");
             change(&mut config);
             config.validate().unwrap();
         }
-        let wrong: [fn(&mut KafkaConfig); 8] = [
+        let wrong: [fn(&mut KafkaConfig); 7] = [
             |config| config.topic = "a topic".to_owned(),
             |config| config.topic = "a".repeat(250),
             |config| config.partitions = 0,
@@ -417,7 +397,6 @@ mod tests {
             |config| config.publish_wait_ms = 0,
             |config| config.waiting_max = 1_023,
             |config| config.session_ms = Some(999),
-            |config| config.instance = Some("worker 1".to_owned()),
         ];
         for change in wrong {
             let mut config = KafkaConfig::new("a:1");

@@ -57,9 +57,6 @@ pub(crate) fn refusal(code: Code, topic: &str) -> Option<Fault> {
         Code::SaslAuthenticationFailed | Code::Authentication => {
             "Kafka refuses the credentials: correct the sasl.* properties".to_owned()
         }
-        Code::FencedInstanceId | Code::UnreleasedInstanceId => {
-            "two processes have one instance name: give each a name of its own".to_owned()
-        }
         Code::InvalidSessionTimeout => {
             "Kafka refuses session_ms: keep it between group.min.session.timeout.ms and \
              group.max.session.timeout.ms of the brokers"

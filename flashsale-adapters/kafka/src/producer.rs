@@ -17,16 +17,17 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::circuit::{Admission, Circuit};
+use crate::client_log::log;
 use crate::config::{ConfigError, KafkaConfig};
 use crate::error::refusal;
+use crate::health::{Client, Health};
 use crate::message::{Writer, headers};
-use crate::reports::{Client, Reports, log};
 
 /// The producer of a queue, and its successors: one that has met a fatal error cannot go on.
 #[derive(Debug)]
 pub(crate) struct Producers {
     config: KafkaConfig,
-    reports: Arc<Reports>,
+    health: Arc<Health>,
     present: Mutex<Present>,
 }
 
@@ -40,8 +41,8 @@ struct Present {
 const REPLACE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Producers {
-    pub(crate) fn new(config: KafkaConfig, reports: Arc<Reports>) -> Result<Self, ConfigError> {
-        let producer = Producer::new(&config, &reports);
+    pub(crate) fn new(config: KafkaConfig, health: Arc<Health>) -> Result<Self, ConfigError> {
+        let producer = Producer::new(&config, &health);
         let producer = producer.map_err(|error| ConfigError::Client(error.to_string()))?;
         let present = Present {
             producer: Arc::new(producer),
@@ -49,7 +50,7 @@ impl Producers {
         };
         Ok(Self {
             config,
-            reports,
+            health,
             present: Mutex::new(present),
         })
     }
@@ -66,12 +67,12 @@ impl Producers {
             return true;
         };
         if let Some(refused) = refusal(code, &self.config.topic) {
-            self.reports.refused(Client::Producer, refused);
+            self.health.refused(Client::Producer, refused);
         }
         if present.made.elapsed() < REPLACE_PAUSE {
             return false;
         }
-        match Producer::new(&self.config, &self.reports) {
+        match Producer::new(&self.config, &self.health) {
             Ok(producer) => {
                 tracing::warn!(why, "the Kafka producer cannot go on and is replaced");
                 present.producer = Arc::new(producer);
@@ -102,12 +103,12 @@ pub(crate) struct Producer {
 type Native = ThreadedProducer<Callbacks>;
 
 impl Producer {
-    fn new(config: &KafkaConfig, reports: &Arc<Reports>) -> Result<Self, KafkaError> {
+    fn new(config: &KafkaConfig, health: &Arc<Health>) -> Result<Self, KafkaError> {
         let circuit = Arc::new(Circuit::new());
         let callbacks = Callbacks {
             topic: config.topic.clone(),
             circuit: Arc::clone(&circuit),
-            reports: Arc::clone(reports),
+            health: Arc::clone(health),
             fatal: AtomicBool::new(false),
         };
         Ok(Self {
@@ -264,7 +265,7 @@ impl Batch {
 struct Callbacks {
     topic: String,
     circuit: Arc<Circuit>,
-    reports: Arc<Reports>,
+    health: Arc<Health>,
     fatal: AtomicBool,
 }
 
@@ -274,16 +275,16 @@ impl Callbacks {
         match error.rdkafka_error_code() {
             Some(Code::AllBrokersDown) => {
                 self.circuit.open();
-                self.reports.trouble();
+                self.health.trouble();
             }
             Some(Code::Fatal) if !self.fatal.swap(true, Ordering::AcqRel) => {
-                self.reports.trouble();
+                self.health.trouble();
             }
             // It ends by itself.
             Some(Code::QueueFull | Code::MessageTimedOut) | None => {}
             Some(code) => {
                 if let Some(why) = refusal(code, &self.topic) {
-                    self.reports.refused(Client::Producer, why);
+                    self.health.refused(Client::Producer, why);
                 }
             }
         }
@@ -308,7 +309,7 @@ impl ProducerContext for Callbacks {
             Ok(_) => {
                 ticket.batch.logged[ticket.index].store(true, Ordering::Release);
                 self.circuit.done(true);
-                self.reports.accepted(&Client::Producer);
+                self.health.accepted(&Client::Producer);
             }
             Err((error, _)) => {
                 self.circuit.done(false);

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,9 @@ use std::time::{Duration, Instant};
 use flashsale_core::ports::AttemptQueue;
 use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 
-use support::{PATIENCE, came, ids, logged, on_the_broker_of_all, queue, read_all, read_until};
+use support::{
+    PATIENCE, came, ids, lag, logged, on_the_broker_of_all, queue, read_all, read_until,
+};
 
 /// What the process that reads and dies is told: brokers, topic and, unless it is the usual one,
 /// session.
@@ -103,7 +106,7 @@ async fn what_a_dead_reader_had_comes_to_one_that_is_there() {
     read_all(&mut *heir, &all).await;
     println!("an heir has all after {:?}", since.elapsed());
     heir.commit().await.unwrap();
-    assert_eq!(queue.group_lag("inherited").await.unwrap(), 0);
+    assert_eq!(lag(&queue, "inherited").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,7 +120,7 @@ async fn what_a_dead_reader_had_comes_to_its_successor() {
     read_all(&mut *successor, &all).await;
     println!("a successor has all after {:?}", since.elapsed());
     successor.commit().await.unwrap();
-    assert_eq!(queue.group_lag("succeeded").await.unwrap(), 0);
+    assert_eq!(lag(&queue, "succeeded").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,36 +139,50 @@ async fn what_two_had_who_die_shortly_after_each_other_comes_to_the_third() {
     read_all(&mut *heir, &all).await;
     println!("the third has all after {:?}", since.elapsed());
     heir.commit().await.unwrap();
-    assert_eq!(queue.group_lag("two-die").await.unwrap(), 0);
+    assert_eq!(lag(&queue, "two-die").await, 0);
 }
 
-/// The group is finding a new order, since somebody joins it, and cannot before the session of the
-/// dead one is over.
+/// The group rebalances, since somebody joins it, and cannot before the session of the dead one is
+/// over. The others are done long before that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_reader_keeps_the_others_from_nothing() {
-    const STEPS: usize = 60;
+    const ROUNDS: usize = 40;
     let config = KafkaConfig {
-        session_ms: Some(45_000),
-        commit_wait_ms: 250,
+        session_ms: Some(30_000),
+        // If every commit waited for so long, the session would be over before the last of them.
+        commit_wait_ms: 4_000,
         ..on_the_broker_of_all("undisturbed")
     };
     let queue = queue(&config).await;
-    logged(&queue, 300).await;
+    let mut all = ids(&logged(&queue, 300).await);
     let mut dead = Reader::start(&config).await;
     let mut living = queue.subscribe("undisturbed").await.unwrap();
-    read_until(&mut *living, |items| !items.is_empty()).await;
+    let items = read_until(&mut *living, |items| !items.is_empty()).await;
+    let mut done: HashSet<_> = came(&items).into_iter().collect();
     living.commit().await.unwrap();
     dead.kill();
     let mut newcomer = queue.subscribe("undisturbed").await.unwrap();
     let mut slowest = Duration::ZERO;
-    for _ in 0..STEPS {
-        // One goes to each partition, more or less.
-        logged(&queue, 30).await;
-        read_until(&mut *living, |items| !items.is_empty()).await;
+    for round in 0..ROUNDS {
+        // Some go to each partition, more or less.
+        all.extend(ids(&logged(&queue, 30).await));
+        let items = read_until(&mut *living, |items| !items.is_empty()).await;
+        done.extend(came(&items));
         let since = Instant::now();
         living.commit().await.unwrap();
         slowest = slowest.max(since.elapsed());
-        assert_eq!(came(&newcomer.poll(1, 20).await.unwrap()), []);
+        let items = newcomer.poll(1, 20).await.unwrap();
+        assert_eq!(items, [], "the session is over in round {round}");
     }
-    println!("the slowest of {STEPS} commits took {slowest:?}");
+    println!("the slowest of {ROUNDS} commits took {slowest:?}");
+    // What was read meanwhile is committed, now or when the group has its new order.
+    let since = Instant::now();
+    while lag(&queue, "undisturbed").await > 0 {
+        assert!(since.elapsed() < PATIENCE, "{} are done", done.len());
+        for reader in [&mut living, &mut newcomer] {
+            done.extend(came(&reader.poll(1_024, 20).await.unwrap()));
+            reader.commit().await.unwrap();
+        }
+    }
+    assert_eq!(all.difference(&done).count(), 0, "attempts are passed over");
 }

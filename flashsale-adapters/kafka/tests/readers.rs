@@ -14,7 +14,7 @@ use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery};
 use flashsale_kafka::KafkaConfig;
 
 use support::{
-    PATIENCE, RawWriter, came, ids, logged, on_the_broker_of_all, queue, read_all, read_until,
+    PATIENCE, RawWriter, came, ids, lag, logged, on_the_broker_of_all, queue, read_all, read_until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,7 +27,7 @@ async fn garbage_does_not_block_what_comes_after_it() {
     let first = logged(&queue, 1).await;
     RawWriter::new(&config).put(b"\xff not json").await;
     let second = logged(&queue, 1).await;
-    assert_eq!(queue.group_lag("garbage").await.unwrap(), 3);
+    assert_eq!(lag(&queue, "garbage").await, 3);
 
     let mut reader = queue.subscribe("garbage").await.unwrap();
     let items = read_until(&mut *reader, |items| items.len() == 3).await;
@@ -38,9 +38,9 @@ async fn garbage_does_not_block_what_comes_after_it() {
     assert_eq!(garbage.position, "garbage/0/1");
     assert_eq!(garbage.payload, b"\xff not json");
     assert_eq!(items[2], Delivery::Attempt(second[0].clone()));
-    assert_eq!(queue.group_lag("garbage").await.unwrap(), 3);
+    assert_eq!(lag(&queue, "garbage").await, 3);
     reader.commit().await.unwrap();
-    assert_eq!(queue.group_lag("garbage").await.unwrap(), 0);
+    assert_eq!(lag(&queue, "garbage").await, 0);
 }
 
 /// What is fetched ahead is little, so that the partitions are paused.
@@ -62,7 +62,7 @@ async fn a_reader_that_nobody_polls_stays_in_its_group() {
     drop(other);
     read_all(&mut *reader, &all).await;
     reader.commit().await.unwrap();
-    assert_eq!(queue.group_lag("idle").await.unwrap(), 0);
+    assert_eq!(lag(&queue, "idle").await, 0);
 }
 
 /// Reads and commits, or goes back, until it is stopped; notes what it has committed.
@@ -109,7 +109,7 @@ async fn nothing_is_passed_over_while_readers_come_and_go() {
     }
     let since = Instant::now();
     // What the group has passed is done, at any time.
-    while queue.group_lag("coming-and-going").await.unwrap() > 0 {
+    while lag(&queue, "coming-and-going").await > 0 {
         assert!(
             since.elapsed() < PATIENCE,
             "{} are done",
@@ -153,52 +153,7 @@ async fn what_was_polled_before_a_rebalance_comes_again_after_a_rewind() {
     // Each commits its own, and both commits hold.
     first.commit().await.unwrap();
     second.commit().await.unwrap();
-    assert_eq!(queue.group_lag("rewound").await.unwrap(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_named_process_gets_its_partitions_back_at_once() {
-    let config = KafkaConfig {
-        instance: Some("worker-1".to_owned()),
-        session_ms: Some(30_000),
-        ..on_the_broker_of_all("named")
-    };
-    let queue = queue(&config).await;
-    let all = ids(&logged(&queue, 30).await);
-    for _ in 0..3 {
-        let mut reader = queue.subscribe("named").await.unwrap();
-        let since = Instant::now();
-        read_all(&mut *reader, &all).await;
-        assert!(
-            since.elapsed() < Duration::from_secs(15),
-            "{:?}",
-            since.elapsed()
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_of_a_named_process_do_not_throw_each_other_out() {
-    let config = KafkaConfig {
-        instance: Some("worker-1".to_owned()),
-        ..on_the_broker_of_all("named-twice")
-    };
-    let queue = queue(&config).await;
-    let mut readers = [
-        queue.subscribe("named-twice").await.unwrap(),
-        queue.subscribe("named-twice").await.unwrap(),
-    ];
-    let mut has_read = [false, false];
-    let since = Instant::now();
-    while has_read != [true, true] {
-        assert!(since.elapsed() < PATIENCE, "{has_read:?}");
-        logged(&queue, 30).await;
-        for (reader, has_read) in readers.iter_mut().zip(&mut has_read) {
-            let items = reader.poll(1_024, 20).await.unwrap();
-            *has_read |= !items.is_empty();
-            reader.commit().await.unwrap();
-        }
-    }
+    assert_eq!(lag(&queue, "rewound").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,7 +207,7 @@ async fn what_a_reader_had_that_ends_comes_to_another_at_once() {
         println!("the other has all after {:?}", since.elapsed());
     }
     heir.commit().await.unwrap();
-    assert_eq!(queue.group_lag("handed-over").await.unwrap(), 0);
+    assert_eq!(lag(&queue, "handed-over").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

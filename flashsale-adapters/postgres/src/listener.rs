@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// What `flashsale_tell` in the migrations notifies.
+/// What `flashsale_notify` in the migrations notifies.
 const CHANNEL: &str = "flashsale_sales";
 /// How long without a notification until the connection is tested.
 const QUIET: Duration = Duration::from_secs(10);

@@ -1,18 +1,19 @@
 use redis::Value;
 use tokio::time::Instant;
 
+use crate::connection::{Connection, IfDown};
 use crate::error::Fault;
-use crate::link::{Away, Link, Request};
-use crate::nodes::Nodes;
+use crate::request::Request;
+use crate::topology::Topology;
 
 /// The first version that has what the scripts need (`#!lua` with flags).
 const VERSION_MIN: u32 = 7;
 
 /// Checks that every primary answers and is set up so that no stock can get lost.
-pub(crate) async fn check(nodes: &Nodes, deadline: Instant) -> Result<(), Fault> {
-    match nodes {
-        Nodes::One(link) => check_server(link, false, deadline).await,
-        Nodes::Cluster(cluster) => {
+pub(crate) async fn check(topology: &Topology, deadline: Instant) -> Result<(), Fault> {
+    match topology {
+        Topology::Single(connection) => check_server(connection, false, deadline).await,
+        Topology::Cluster(cluster) => {
             for primary in cluster.primaries(deadline).await? {
                 check_server(&primary, true, deadline).await?;
             }
@@ -21,8 +22,12 @@ pub(crate) async fn check(nodes: &Nodes, deadline: Instant) -> Result<(), Fault>
     }
 }
 
-async fn check_server(link: &Link, cluster: bool, deadline: Instant) -> Result<(), Fault> {
-    let info = ask(link, &["INFO"], deadline).await?;
+async fn check_server(
+    connection: &Connection,
+    cluster: bool,
+    deadline: Instant,
+) -> Result<(), Fault> {
+    let info = ask(connection, &["INFO"], deadline).await?;
     let field = |name: &str| {
         let lines = info.lines();
         let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -45,7 +50,7 @@ async fn check_server(link: &Link, cluster: bool, deadline: Instant) -> Result<(
         return Err(Fault::setting(line));
     }
     if cluster {
-        let state = ask(link, &["CLUSTER", "INFO"], deadline).await?;
+        let state = ask(connection, &["CLUSTER", "INFO"], deadline).await?;
         if !state.contains("cluster_state:ok") {
             return Err(Fault::cluster_down());
         }
@@ -56,11 +61,13 @@ async fn check_server(link: &Link, cluster: bool, deadline: Instant) -> Result<(
 }
 
 /// The text that a server answers with.
-async fn ask(link: &Link, words: &[&str], deadline: Instant) -> Result<String, Fault> {
+async fn ask(connection: &Connection, words: &[&str], deadline: Instant) -> Result<String, Fault> {
     let mut command = redis::Cmd::new();
     command.arg(words);
     let request = Request::command(0, command);
-    let answer = link.call(&request, false, Away::Fail, deadline).await;
+    let answer = connection
+        .call(&request, false, IfDown::Fail, deadline)
+        .await;
     match answer.map_err(Fault::harmless)? {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Value::VerbatimString { text, .. } => Ok(text),

@@ -1,18 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+mod batcher;
 mod cluster;
+mod codec;
 mod config;
+mod connection;
 mod error;
 mod health;
 mod keys;
-mod lane;
-mod link;
-mod nodes;
-mod notation;
+mod limiter;
+mod request;
 mod sale_state;
 mod scripts;
 mod sold_out;
 mod stock_store;
+mod topology;
 
 pub use config::{InvalidRedisConfig, RedisConfig};
 pub use stock_store::RedisStockStore;

@@ -9,8 +9,8 @@ use flashsale_core::domain::{
 };
 use tokio::time::Instant;
 
+use crate::batcher::Batcher;
 use crate::keys::StockKeys;
-use crate::lane::Lane;
 use crate::sold_out::SoldOut;
 
 /// What the process keeps for a sale that it has calls for.
@@ -18,9 +18,9 @@ use crate::sold_out::SoldOut;
 pub(crate) struct SaleState {
     pub(crate) sale: SaleRef,
     pub(crate) keys: StockKeys,
-    pub(crate) reserve: Lane<ReserveRequest, ReserveOutcome>,
-    pub(crate) acknowledge: Lane<(UserId, AttemptId), ()>,
-    pub(crate) allocations: Lane<UserId, Option<Allocation>>,
+    pub(crate) reserve: Batcher<ReserveRequest, ReserveOutcome>,
+    pub(crate) acknowledge: Batcher<(UserId, AttemptId), ()>,
+    pub(crate) allocations: Batcher<UserId, Option<Allocation>>,
     pub(crate) sold_out: SoldOut,
     pub(crate) seen: Seen,
     /// Milliseconds from the first use of any sale to the last use of this one.
@@ -93,9 +93,9 @@ impl SaleStates {
             Arc::new(SaleState {
                 sale: *sale,
                 keys: StockKeys::new(&self.prefix, sale.product),
-                reserve: Lane::default(),
-                acknowledge: Lane::default(),
-                allocations: Lane::default(),
+                reserve: Batcher::default(),
+                acknowledge: Batcher::default(),
+                allocations: Batcher::default(),
                 sold_out: SoldOut::new(self.sold_out),
                 seen: Seen(seen.remove(&age(sale)).unwrap_or_default().into()),
                 used_ms: AtomicU64::new(now_ms),

@@ -21,13 +21,15 @@ use flashsale_core::ports::{BATCH_MAX, Clock, HealthCheck, StockStore};
 use redis::Value;
 use tokio::time::Instant;
 
+use crate::batcher::Batcher;
 use crate::config::{InvalidRedisConfig, RedisConfig};
+use crate::connection::IfDown;
 use crate::error::Fault;
 use crate::health;
-use crate::lane::{Lane, Room};
-use crate::link::{Away, Request};
-use crate::nodes::Nodes;
+use crate::limiter::Limiter;
+use crate::request::Request;
 use crate::sale_state::{SaleState, SaleStates};
+use crate::topology::Topology;
 use repairing::Wanted;
 
 /// A [`StockStore`] in Redis or Redis Cluster, shared by all processes that use the same one.
@@ -53,18 +55,18 @@ pub struct RedisStockStore {
 /// What the calls share.
 #[derive(Debug)]
 struct Core {
-    nodes: Nodes,
+    topology: Topology,
     prefix: String,
     budget: Duration,
     work_budget: Duration,
-    patience: Duration,
+    response_timeout: Duration,
     result_ttl_s: u32,
     clock: Option<Arc<dyn Clock>>,
     sales: SaleStates,
-    results: Lane<(ProductId, UserId), results::Found>,
-    requests: Room,
-    acknowledgements: Room,
-    reads: Room,
+    results: Batcher<(ProductId, UserId), results::Found>,
+    reserve_limiter: Limiter,
+    acknowledge_limiter: Limiter,
+    read_limiter: Limiter,
 }
 
 impl RedisStockStore {
@@ -76,18 +78,18 @@ impl RedisStockStore {
         config.validate()?;
         let ms = |ms: u32| Duration::from_millis(ms.into());
         let core = Core {
-            nodes: Nodes::new(&config)?,
+            topology: Topology::new(&config)?,
             budget: ms(config.budget_ms),
             work_budget: ms(config.work_budget_ms),
-            patience: ms(config.response_ms),
+            response_timeout: ms(config.response_ms),
             result_ttl_s: config.result_ttl_s,
             clock: config.clock,
             sales: SaleStates::new(config.prefix.clone(), ms(config.sold_out_ms)),
             prefix: config.prefix,
-            results: Lane::default(),
-            requests: Room::new(config.waiting_max),
-            acknowledgements: Room::new(config.waiting_max),
-            reads: Room::new(config.waiting_max),
+            results: Batcher::default(),
+            reserve_limiter: Limiter::new(config.waiting_max),
+            acknowledge_limiter: Limiter::new(config.waiting_max),
+            read_limiter: Limiter::new(config.waiting_max),
         };
         Ok(Self {
             core: Arc::new(core),
@@ -97,10 +99,12 @@ impl RedisStockStore {
 
 impl fmt::Debug for RedisStockStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Core { prefix, nodes, .. } = &*self.core;
+        let Core {
+            prefix, topology, ..
+        } = &*self.core;
         f.debug_struct("RedisStockStore")
             .field("prefix", prefix)
-            .field("cluster", &!nodes.is_one())
+            .field("cluster", &!topology.is_single())
             .finish_non_exhaustive()
     }
 }
@@ -119,7 +123,7 @@ impl Core {
 
     /// Makes a call that is not on a buyer's path: once, within the time that such calls have.
     async fn work(&self, request: &Request, deadline: Instant) -> Result<Value, Fault> {
-        self.nodes.call(request, Away::Fail, deadline).await
+        self.topology.call(request, IfDown::Fail, deadline).await
     }
 
     /// When a call that begins now has to be done.
@@ -186,9 +190,9 @@ impl StockStore for RedisStockStore {
         sale: &SaleRef,
         users: &[UserId],
     ) -> Result<Vec<Option<Allocation>>, PortError> {
-        check_batch(users.len(), "holds")?;
+        check_batch(users.len(), "allocations")?;
         let allocations = self.core.allocations(sale, users).await;
-        allocations.map_err(|fault| fault.of("holds"))
+        allocations.map_err(|fault| fault.of("allocations"))
     }
 
     async fn unpublished(
@@ -249,7 +253,7 @@ impl StockStore for RedisStockStore {
 impl HealthCheck for RedisStockStore {
     /// Asks every primary for its version, role and settings, for 2 seconds at most (by default).
     async fn check(&self) -> Result<(), PortError> {
-        let checked = health::check(&self.core.nodes, self.core.work_deadline()).await;
+        let checked = health::check(&self.core.topology, self.core.work_deadline()).await;
         checked.map_err(|fault| fault.of("check"))
     }
 }

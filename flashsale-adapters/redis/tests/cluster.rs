@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flashsale_core::domain::{Decision, OpenOutcome, ReserveOutcome, SaleResult, UserId};
+use flashsale_core::domain::{Decision, OpenOutcome, ReserveOutcome, SaleRef, SaleResult, UserId};
 use flashsale_core::ports::{StockStore, StockStoreExt};
 use flashsale_core::{Effect, ErrorKind, PortError};
 use flashsale_redis::RedisStockStore;
@@ -23,6 +23,16 @@ fn owner_and_other(cluster: &mut RedisCluster) -> (usize, usize) {
         .position(|node| !node.cli(&["get", "flashsale:stock:{42}"]).contains("MOVED"));
     let owner = owner.unwrap();
     (owner, (owner + 1) % 3)
+}
+
+/// A sale of a product that this node does not have.
+fn sale_on_another_node(cluster: &mut RedisCluster, node: usize) -> SaleRef {
+    let node = &cluster.nodes()[node];
+    let is_elsewhere = |product: &i64| {
+        let key = format!("flashsale:stock:{{{product}}}");
+        node.cli(&["get", &key]).contains("MOVED")
+    };
+    sale_of(7, (1..).find(is_elsewhere).unwrap())
 }
 
 fn id(node: &Redis) -> String {
@@ -89,15 +99,7 @@ async fn a_node_that_is_away_stops_its_own_sales_only() {
     }
     open(&store, 100).await;
     let (lost, _) = owner_and_other(&mut cluster);
-    // Another product, on another node.
-    let mut elsewhere = sale_of(7, 1);
-    for product in 1.. {
-        elsewhere = sale_of(7, product);
-        let key = format!("flashsale:stock:{{{product}}}");
-        if cluster.nodes()[lost].cli(&["get", &key]).contains("MOVED") {
-            break;
-        }
-    }
+    let elsewhere = sale_on_another_node(&mut cluster, lost);
     let opened = store.open(&elsewhere, &snapshot(100)).await.unwrap();
     assert_eq!(opened, OpenOutcome::Opened);
     reserve(&store, 1).await;
@@ -126,6 +128,44 @@ async fn a_node_that_is_away_stops_its_own_sales_only() {
         buy(&store, 1).await,
         ReserveOutcome::AlreadyAllocated(_)
     ));
+}
+
+/// The driver's own cluster client holds up all nodes for this one: `src/cluster.rs` says why.
+#[tokio::test]
+async fn a_node_that_hangs_while_a_process_starts_holds_up_its_own_sales_only() {
+    let mut cluster = RedisCluster::start();
+    let url = cluster.url();
+    let first = store(&url);
+    open(&first, 100).await;
+    let (hanging, _) = owner_and_other(&mut cluster);
+    let elsewhere = sale_on_another_node(&mut cluster, hanging);
+    first.open(&elsewhere, &snapshot(1_000)).await.unwrap();
+    cluster.nodes()[hanging].freeze();
+
+    // Whoever waits for a connection to the node is refused before that could end.
+    let late = with(&url, |config| {
+        (config.budget_ms, config.connect_ms) = (2_000, 10_000);
+    });
+    let crowd: JoinSet<()> = (0..8)
+        .map(|number| {
+            let late = Arc::clone(&late);
+            async move {
+                loop {
+                    late.reserve_one(&sale(), &request(number))
+                        .await
+                        .unwrap_err();
+                }
+            }
+        })
+        .collect();
+    for number in 0..50 {
+        let outcome = late.reserve_one(&elsewhere, &request(number)).await;
+        assert!(
+            matches!(outcome, Ok(ReserveOutcome::Reserved(_))),
+            "{number}: {outcome:?}"
+        );
+    }
+    drop(crowd);
 }
 
 #[tokio::test]

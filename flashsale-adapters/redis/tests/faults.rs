@@ -138,7 +138,7 @@ impl Buyers {
 
 const MANY: u64 = 10_000_000;
 
-/// Waits until somebody can buy again, and says how long that took. He gives the unit back.
+/// Timeouts until somebody can buy again, and says how long that took. He gives the unit back.
 async fn until_it_sells(store: &RedisStockStore) -> Duration {
     let request = request(u64::MAX);
     let took = until("it must sell again", || async {
@@ -157,7 +157,7 @@ async fn until_it_sells(store: &RedisStockStore) -> Duration {
     took
 }
 
-/// Waits until calls fail at once, because the connection is known to be away.
+/// Timeouts until calls fail at once, because the connection is known to be away.
 async fn until_it_is_missed(store: &RedisStockStore) {
     until("the connection must be missed", || async {
         let begun = Instant::now();

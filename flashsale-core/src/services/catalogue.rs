@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::domain::{ProductId, Sale, SaleId, Timestamp};
+use crate::domain::{Phase, ProductId, Sale, SaleId, Timestamp};
 use crate::error::PortError;
 use crate::ports::{Revision, SaleRepo};
 
@@ -70,6 +70,25 @@ impl Catalogue {
     /// All sales by ascending id.
     pub fn all(&self) -> Vec<Arc<Sale>> {
         self.shown.load().sales.values().cloned().collect()
+    }
+
+    /// The sales whose stock has to be there: those that are not over, and of each product the one
+    /// that its buyers still read their results of, for so many milliseconds after its end.
+    pub(super) fn kept(&self, now: Timestamp, results_kept_ms: u64) -> Vec<Arc<Sale>> {
+        let mut sales = self.all();
+        let mut last: HashMap<ProductId, (Timestamp, SaleId)> = HashMap::new();
+        for sale in sales.iter().filter(|sale| sale.phase != Phase::Scheduled) {
+            let start = (sale.window.start, sale.id);
+            let last = last.entry(sale.product.id).or_insert(start);
+            *last = start.max(*last);
+        }
+        let kept_since = now.plus_ms(-(results_kept_ms as i64));
+        sales.retain(|sale| {
+            let last = last.get(&sale.product.id);
+            let is_last = last.is_some_and(|(_, last)| *last == sale.id);
+            sale.window.end > now || (is_last && sale.window.end > kept_since)
+        });
+        sales
     }
 
     /// The sale that a buyer who names none is shown; see [`Sale::featured`].

@@ -7,8 +7,9 @@ use crate::ports::{
 };
 
 use super::{
-    AcceptAfter, AuditTrail, Auditor, Catalogue, DeadLetters, FlashSalePorts, FlashSaleService,
-    OnPublishFailure, Recovery, Relay, Repair, RepairLimits, SaleService, Worker, WorkerPorts,
+    AcceptAfter, AuditTrail, Auditor, BackgroundLimits, Catalogue, DeadLetters, FlashSalePorts,
+    FlashSaleService, OnPublishFailure, Recovery, Relay, Repair, RepairLimits, SaleService, Worker,
+    WorkerPorts,
 };
 
 /// The adapters that an engine is made of.
@@ -67,6 +68,8 @@ pub struct EngineServices {
     pub attempts: Arc<dyn AttemptRepo>,
     /// Takes refusals to the audit trail, if the engine keeps them.
     pub audit_trail: Option<Arc<AuditTrail>>,
+    /// When the [background](Self::background) acts.
+    pub limits: BackgroundLimits,
 }
 
 impl EnginePorts {
@@ -121,6 +124,7 @@ impl EnginePorts {
             leadership,
             relay: Relay::new(Arc::clone(&queue), Arc::clone(&stock)),
             audit_trail: None,
+            limits: BackgroundLimits::default(),
             auditor: Auditor {
                 sales,
                 orders: Arc::clone(&orders),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::domain::{
     Allocation, AllocationState, Attempt, AttemptId, Decision, FailReason, OrderStatus, Phase,
     ProductId, Quantity, ReserveOutcome, ReserveRequest, Sale, SaleId, SaleStatus, Timestamp,
-    UserId,
+    UserId, Window,
 };
 use crate::error::{ErrorKind, PortError};
 use crate::ports::{
@@ -171,16 +171,20 @@ impl FlashSaleService {
             });
         };
         if sale.phase == Phase::Scheduled {
-            // The stock store does not know it yet, so its clock cannot judge.
-            let starts_at = sale.window.start;
-            let early = self.ports.clock.now() < starts_at;
-            self.ports.recorder.count(Metric::NotSelling, 1);
-            return Ok(if early {
+            // The stock store does not know it yet, so its clock cannot judge; of one that is over
+            // it may know more than the catalogue.
+            let now = self.ports.clock.now();
+            let Window { start, end } = sale.window;
+            if now < end {
+                self.ports.recorder.count(Metric::NotSelling, 1);
+            }
+            if now < start {
                 self.note(&sale, user, RecordedOutcome::NotStarted);
-                AttemptOutcome::NotStarted { starts_at }
-            } else {
-                AttemptOutcome::Recovering
-            });
+                return Ok(AttemptOutcome::NotStarted { starts_at: start });
+            }
+            if now < end {
+                return Ok(AttemptOutcome::Recovering);
+            }
         }
         let request = ReserveRequest {
             attempt: self.ports.ids.attempt_id(),

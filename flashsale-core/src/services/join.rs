@@ -26,3 +26,15 @@ pub(super) async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Out
     })
     .await
 }
+
+/// Does the first, but no longer than until the second is done.
+pub(super) async fn either<A: Future<Output = ()>, B: Future<Output = ()>>(a: A, b: B) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    std::future::poll_fn(move |context| {
+        if a.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        b.as_mut().poll(context)
+    })
+    .await
+}

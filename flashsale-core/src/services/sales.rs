@@ -189,8 +189,9 @@ impl SaleService {
             self.repo.opened(&key).await?;
         }
         let Some(levels) = self.stock.levels(&key).await? else {
-            // Its place may be that of the next sale.
-            let gone = sale.phase != Phase::Closed && !is_followed(&*self.repo, sale).await?;
+            // Its place may be that of the next sale. Of one that is closed only results are missed.
+            let missed = sale.phase != Phase::Closed || self.has_results(sale.id).await?;
+            let gone = missed && !is_followed(&*self.repo, sale).await?;
             return Ok(if gone {
                 StockReadiness::Lost
             } else {
@@ -222,6 +223,11 @@ impl SaleService {
             }
         }
         Ok(StockReadiness::Ready)
+    }
+
+    async fn has_results(&self, sale: SaleId) -> Result<bool, PortError> {
+        let totals = self.orders.totals(sale).await?;
+        Ok(totals.is_some_and(|totals| totals.orders + totals.failed > 0))
     }
 
     /// Tells the stock store what the repository has. If it does not answer now, it is told later.

@@ -136,6 +136,33 @@ async fn an_unknown_a_scheduled_and_a_lost_sale_are_told_apart() {
     assert_eq!(lost, AttemptOutcome::Recovering);
 }
 
+#[tokio::test]
+async fn a_sale_that_was_never_opened_has_ended_when_it_is_over() {
+    let shop = Shop::empty();
+    let CreateSaleOutcome::Created(sale) = shop.sales.create(&lamps(5)).await.unwrap() else {
+        panic!("it must be created");
+    };
+    shop.catalogue.refresh().await.unwrap();
+    shop.clock.set(sale.window.end);
+    let outcome = shop.attempt("ann", sale.id).await;
+    assert_eq!(outcome, AttemptOutcome::Ended);
+}
+
+#[tokio::test]
+async fn who_holds_units_is_told_so_after_the_end_also_where_the_opening_was_not_heard_of() {
+    let shop = Shop::empty();
+    let CreateSaleOutcome::Created(sale) = shop.sales.create(&lamps(5)).await.unwrap() else {
+        panic!("it must be created");
+    };
+    shop.catalogue.refresh().await.unwrap();
+    let elsewhere = shop.engine();
+    elsewhere.prepare().await.unwrap();
+    let ann = user("ann");
+    let accepted = elsewhere.flash_sale.attempt(&ann, sale.id).await.unwrap();
+    shop.clock.set(sale.window.end);
+    assert_eq!(shop.attempt("ann", sale.id).await, accepted);
+}
+
 async fn purchase_status(shop: &Shop, name: &str, product: ProductId) -> PurchaseStatus {
     let standing = shop.service().purchase_status(&user(name), product).await;
     standing.unwrap()

@@ -7,6 +7,7 @@
 
 mod auditor;
 mod auth;
+mod background;
 mod behind_the_answer;
 mod catalogue;
 mod flash_sale;

@@ -6,11 +6,12 @@ use flashsale_core::domain::{
     NewSale, Quantity, ReserveRequest, Sale, SaleChange, SaleId, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{
-    AttemptQueue, DeadLetterRepo, IdSource, OrderRepo, SaleRepo, StockStore,
+    AttemptQueue, DeadLetterRepo, IdSource, OrderRepo, SaleRepo, SoleProcess, StockStore,
 };
 use flashsale_core::services::{
-    Acceptance, AttemptOutcome, Auditor, Catalogue, ChangeSaleOutcome, FlashSalePorts,
-    FlashSaleService, Recovery, Repair, RepairLimits, SaleService, SaleView, Worker, WorkerPorts,
+    Acceptance, AttemptOutcome, Auditor, Catalogue, ChangeSaleOutcome, EnginePorts, EngineServices,
+    FlashSalePorts, FlashSaleService, Recovery, Repair, RepairLimits, SaleService, SaleView,
+    Worker, WorkerPorts,
 };
 use flashsale_core::testing::{
     FaultRates, Faults, Faulty, ManualClock, MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase,
@@ -128,6 +129,24 @@ impl Shop {
             self.recorder.clone(),
             "workers",
         )
+    }
+
+    /// The engine over the same ports; its catalogue is its own.
+    pub(crate) fn engine(&self) -> EngineServices {
+        let ports = EnginePorts {
+            stock: self.stock.clone(),
+            queue: self.queue.clone(),
+            orders: self.orders.clone(),
+            sales: self.sales.clone(),
+            attempts: Arc::new(MemoryAttemptRepo::new(self.database.clone())),
+            dead_letters: self.dead_letters.clone(),
+            decoder: None,
+            leadership: Arc::new(SoleProcess),
+            clock: self.clock.clone(),
+            ids: self.ids.clone(),
+            recorder: self.recorder.clone(),
+        };
+        ports.services()
     }
 
     pub(crate) fn auditor(&self) -> Auditor {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flashsale_core::domain::{
     Attempt, AttemptId, Decision, Epoch, FailReason, OrderStatus, Sale, SaleId, UserId,
 };
+use flashsale_core::ports::RecordedOutcome;
 use flashsale_core::services::{AttemptOutcome, Durability, PurchaseStatus};
 
 use super::ports::number;
@@ -44,6 +45,8 @@ pub(crate) struct Books {
     lost_units: BTreeMap<SaleId, u64>,
     over_promised: BTreeMap<SaleId, u64>,
     queued: BTreeMap<AttemptId, i64>,
+    /// Who was refused, and why.
+    refused: BTreeSet<(SaleId, UserId, &'static str)>,
     noticed: BTreeMap<(SaleId, Epoch), i64>,
     /// The stock store may lose data in this world.
     may_lose: bool,
@@ -207,6 +210,16 @@ impl Books {
     fn living(&self, told: &Told) -> Option<AttemptId> {
         let (attempt, _) = told.accepted.last()?;
         (!self.is_failed(*attempt)).then_some(*attempt)
+    }
+
+    /// The user was refused.
+    pub(crate) fn refused(&mut self, sale: SaleId, user: &UserId, outcome: RecordedOutcome) {
+        self.refused.insert((sale, user.clone(), outcome.name()));
+    }
+
+    /// Who was refused, and as what.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = &(SaleId, UserId, &'static str)> {
+        self.refused.iter()
     }
 
     /// A user who had been told `before` when he asked has the answer to an attempt.

@@ -2,6 +2,7 @@
 
 mod queue;
 mod stock;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use flashsale_core::testing::{
 
 use self::queue::BuggyQueue;
 use self::stock::{BuggyStockStore, ReopeningStockStore};
+use self::tasks::NobodyLeads;
 use super::executor::Process;
 use super::stock_side::StockSide;
 use super::weather::{Calls, Losses, Sales, Service, Weather};
@@ -66,6 +68,39 @@ pub(crate) enum Bug {
     IgnoresTheStock,
     /// A store that has gone back is sold from as if nothing were amiss.
     HasNoSeqFence,
+    /// A sale whose stock is ahead is rebuilt at once: the change is just being made.
+    RebuildsWhatIsBeingChanged,
+    /// A stock that is ahead of its sale is left as it is.
+    NeverRebuildsWhatIsAhead,
+    /// A sale that waits for the one before it is not looked at again.
+    ForgetsSalesThatWait,
+    /// Sales are looked at when they change, and the stock store may lose them in between.
+    LooksOnlyWhenSalesChange,
+    /// A sale that is over is none of the sales whose stock has to be there.
+    DropsResultsAtTheEnd,
+    /// No process takes it for its turn to rebuild or repair.
+    NobodyLeads,
+    /// Stock and orders are never compared.
+    NeverComparesStocks,
+    /// A stock that differs from the orders is rebuilt at first sight.
+    RebuildsAtFirstSight,
+    /// Repair stops after a round.
+    RepairsOnce,
+    /// Repair looks after sales that have just ended, and not after older ones.
+    ForgetsSalesThatEnded,
+    /// A worker goes on with a reader that could not be rewound.
+    KeepsAReaderThatDidNotRewind,
+    /// A worker marks as done what it could not decide.
+    CommitsAfterAFault,
+    /// Nobody takes attempts to the queue that were accepted before.
+    NeverForwards,
+    /// A process that stops leaves attempts behind that were accepted and not taken to the queue.
+    ForgetsToForwardTheRest,
+    /// A process that stops leaves refusals behind that are not in the audit trail.
+    ForgetsTheLastRefusals,
+    /// No bug: nobody but the relay takes attempts to the queue, and nobody but workers decides
+    /// them. What bugs of the relay are compared with.
+    LeavesAllToTheRelay,
     /// No bug: no process remembers what it has seen of the store, as if all were new. What bugs are
     /// compared with that show only after too much was promised.
     RemembersNothing,
@@ -133,7 +168,83 @@ impl Bug {
                 weather.calls[Service::Queue as usize].slow = 400;
                 weather.danger.freeze = 2_000;
             }
-            Self::RefusesRetries
+            Self::RebuildsWhatIsBeingChanged => {
+                weather.calm();
+                weather.withdraws = true;
+                weather.stock = weather.stock.max(10);
+                weather.trouble_ms = 30_000;
+            }
+            Self::NeverRebuildsWhatIsAhead => {
+                weather.calm();
+                weather.withdraws = true;
+                weather.stock = weather.stock.max(10);
+                weather.trouble_ms = 30_000;
+                weather.calls[Service::Sales as usize].request_lost = 200;
+                // It may, so that a stock may be rebuilt, and hardly ever does.
+                weather.losses = Losses {
+                    wipes: true,
+                    pause_ms: 1_000_000,
+                    ..Losses::default()
+                };
+            }
+            Self::ForgetsSalesThatWait => {
+                weather.calm();
+                weather.sales = Sales::Again;
+            }
+            Self::LooksOnlyWhenSalesChange | Self::NobodyLeads => {
+                weather.lose(Losses {
+                    wipes: true,
+                    pause_ms: 6_000,
+                    ..Losses::default()
+                });
+            }
+            Self::DropsResultsAtTheEnd => {
+                weather.sales = Sales::One { ends: true };
+                weather.lose(Losses {
+                    wipes: true,
+                    pause_ms: 1_000,
+                    ..Losses::default()
+                });
+            }
+            Self::NeverComparesStocks => {
+                weather.danger.crash = 1_500;
+                weather.lose(Losses {
+                    rolls_back: true,
+                    pause_ms: 1_000,
+                    ..Losses::default()
+                });
+            }
+            Self::RebuildsAtFirstSight => {
+                weather.sales = lasting;
+                weather.restocks = true;
+                weather.trouble_ms = 30_000;
+                weather.calls[Service::Stock as usize].slow = 150;
+            }
+            Self::ForgetsSalesThatEnded => {
+                weather.sales = Sales::One { ends: true };
+                weather.queue.acked_lost = 100;
+            }
+            Self::KeepsAReaderThatDidNotRewind | Self::CommitsAfterAFault => {
+                weather.queue.acked_lost = 0;
+                weather.queue.corrupt = 0;
+                weather.calls[Service::Orders as usize].refused = 200;
+                weather.calls[Service::Queue as usize].refused = 200;
+            }
+            Self::NeverForwards | Self::ForgetsToForwardTheRest | Self::LeavesAllToTheRelay => {
+                weather.calm();
+                weather.accept_after = AcceptAfter::Reserved;
+                weather.restarts = true;
+                weather.trouble_ms = 30_000;
+                weather.tries = 16;
+            }
+            Self::ForgetsTheLastRefusals => {
+                weather.danger.crash = 0;
+                weather.records_refusals = true;
+                weather.restarts = true;
+                weather.tries = 16;
+            }
+            Self::RepairsOnce
+            | Self::RefusesRetries
             | Self::ForgetsAttempts
             | Self::RebuildsWithoutDraining
             | Self::RemembersNothing
@@ -153,9 +264,12 @@ impl Bug {
     /// What the bug is compared with: in its weather, this breaks nothing.
     pub(crate) fn without(self) -> Option<Self> {
         match self {
-            Self::HasNoOutbox | Self::CommitsTheOffsetFirst | Self::StartsAtTheLatest => {
-                Some(Self::CompletesNothing)
-            }
+            Self::HasNoOutbox
+            | Self::CommitsTheOffsetFirst
+            | Self::StartsAtTheLatest
+            | Self::KeepsAReaderThatDidNotRewind
+            | Self::CommitsAfterAFault => Some(Self::CompletesNothing),
+            Self::NeverForwards | Self::ForgetsToForwardTheRest => Some(Self::LeavesAllToTheRelay),
             Self::IgnoresTheStock | Self::MakesGhostStock => Some(Self::RemembersNothing),
             _ => None,
         }
@@ -213,6 +327,9 @@ impl Bug {
         let api = world.apis().contains(&process);
         let queue = Arc::clone(&ports.queue);
         ports.queue = Arc::new(BuggyQueue::new(bug, world, queue, stock, api));
+        if bug == Self::NobodyLeads {
+            ports.leadership = Arc::new(NobodyLeads);
+        }
         ports
     }
 
@@ -224,7 +341,20 @@ impl Bug {
                 | Self::CommitsTheOffsetFirst
                 | Self::StartsAtTheLatest
                 | Self::SwallowsTheUnreadable
+                | Self::KeepsAReaderThatDidNotRewind
+                | Self::CommitsAfterAFault
                 | Self::CompletesNothing
+        ) && self.has_outbox()
+    }
+
+    /// Whether what the queue does not have is known.
+    fn has_outbox(self) -> bool {
+        !matches!(
+            self,
+            Self::HasNoOutbox
+                | Self::NeverForwards
+                | Self::ForgetsToForwardTheRest
+                | Self::LeavesAllToTheRelay
         )
     }
 }

@@ -93,6 +93,8 @@ fn everything_happens_that_the_rules_are_about() {
         ("process", "crashes"),
         ("process", "freezes"),
         ("process", "goes on"),
+        ("process", "stops"),
+        ("lead", "happens"),
         ("stock store", "goes back"),
         ("stock store", "forgets everything"),
         ("stock store", "splits"),
@@ -186,6 +188,16 @@ bugs_are_found! {
     s21_the_unreadable_is_swallowed_with_its_unit: SwallowsTheUnreadable,
     an_attempt_expires_in_the_stock_store_only: ExpiresInTheStockStoreOnly,
     an_attempt_is_settled_before_its_result_is_kept: SettlesBeforeTheResult,
+    a_stock_is_rebuilt_while_it_is_changed: RebuildsWhatIsBeingChanged,
+    a_stock_is_rebuilt_at_first_sight: RebuildsAtFirstSight,
+    a_sale_that_waits_is_forgotten: ForgetsSalesThatWait,
+    repair_stops_after_a_round: RepairsOnce,
+    repair_forgets_sales_that_have_ended: ForgetsSalesThatEnded,
+    a_reader_that_did_not_rewind_is_kept: KeepsAReaderThatDidNotRewind,
+    attempts_are_done_after_a_fault: CommitsAfterAFault,
+    accepted_attempts_are_never_forwarded: NeverForwards,
+    a_process_that_stops_leaves_attempts_behind: ForgetsToForwardTheRest,
+    a_process_that_stops_leaves_refusals_behind: ForgetsTheLastRefusals,
 }
 
 bugs_are_found! {
@@ -195,6 +207,11 @@ bugs_are_found! {
     attempts_of_a_lost_stock_are_accepted: AcceptsStaleEpochs,
     what_was_never_there_comes_back_as_stock: MakesGhostStock,
     a_store_that_has_gone_back_sells: HasNoSeqFence,
+    a_stock_that_is_ahead_is_never_rebuilt: NeverRebuildsWhatIsAhead,
+    a_stock_is_lost_and_nobody_looks: LooksOnlyWhenSalesChange,
+    a_stock_is_lost_and_nobody_leads: NobodyLeads,
+    the_results_of_a_sale_are_dropped_at_its_end: DropsResultsAtTheEnd,
+    stock_and_orders_are_never_compared: NeverComparesStocks,
 }
 
 /// Without it, what the bugs that need the absence of a completer show would mean nothing.

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use flashsale_core::domain::{Epoch, OrderStatus, Phase, Sale, SaleStatus, Timestamp};
+use flashsale_core::ports::{AttemptRepo, BATCH_MAX};
 use flashsale_core::services::{AttemptOutcome, Verdict};
 
 use super::books::{Broken, Held, broken};
@@ -143,6 +144,9 @@ fn spawn_trouble(world: &Arc<World>) {
     if weather.calls_off {
         spawn(Box::pin(trouble::call_off(Arc::clone(world))));
     }
+    if weather.restarts {
+        spawn(Box::pin(trouble::restarts(Arc::clone(world))));
+    }
     if weather.skew_ms > 0 && weather.sales == (Sales::One { ends: false }) {
         spawn(Box::pin(trouble::clock_jumps(Arc::clone(world))));
     }
@@ -155,8 +159,9 @@ async fn close_the_books(world: &Arc<World>) -> Held {
     second_chances(world).await?;
     come_to_rest(world).await?;
     balance(world)?;
-    let results = read_results(world).await;
-    results.and(audit(world).await)
+    read_results(world).await?;
+    audit(world).await?;
+    read_the_trail(world).await
 }
 
 /// Waits until nothing is under way any more.
@@ -189,22 +194,39 @@ fn is_at_rest(world: &World) -> bool {
         Some(levels) => {
             let current = levels.version == sale.version && levels.epoch == sale.epoch;
             let current = current && !sale.is_recovering();
-            levels.undecided == 0 && current
+            levels.undecided == 0 && (current || may_stay_lost(world, sale))
         }
         None => need_not_be_loaded(world, sale),
     };
     world.all_run() && world.queue.is_drained() && world.all_sales().iter().all(settled)
 }
 
-/// Whether the sale is closed, or over and followed by another of its product.
-fn need_not_be_loaded(world: &World, sale: &Sale) -> bool {
+/// Whether the sale is over and followed by another of its product.
+fn is_followed(world: &World, sale: &Sale) -> bool {
     let mut others = world.all_sales().into_iter();
-    let followed = others.any(|other| {
+    others.any(|other| {
         other.product.id == sale.product.id
             && other.phase != Phase::Scheduled
             && other.window.start >= sale.window.end
-    });
-    sale.phase == Phase::Closed || followed
+    })
+}
+
+/// Whether nobody has bought and nobody will.
+fn need_not_be_loaded(world: &World, sale: &Sale) -> bool {
+    let over = match sale.phase {
+        Phase::Scheduled => sale.window.end < world.now(),
+        phase => phase == Phase::Closed,
+    };
+    let nobody_asks = over && world.books().sold(sale.id) == 0;
+    nobody_asks || is_followed(world, sale)
+}
+
+/// Whether the stock of the sale may have been lost, or missed a change, and is left like that: its
+/// place in the store is that of the next sale.
+fn may_stay_lost(world: &World, sale: &Sale) -> bool {
+    let levels = world.stock.levels(&sale.key());
+    let missed = levels.is_some_and(|levels| levels.version != sale.version);
+    is_followed(world, sale) && (missed || world.weather.losses.any())
 }
 
 /// At rest every unit is where it belongs, and nobody waits for a decision.
@@ -231,6 +253,9 @@ fn balance(world: &World) -> Held {
             let how = format!("the stock of sale {} is not loaded", sale.id);
             return broken("the books balance", how);
         };
+        if may_stay_lost(world, &sale) {
+            continue;
+        }
         let exact = levels.available == totals.remaining
             && levels.reserved == 0
             && levels.undecided == 0
@@ -250,7 +275,8 @@ async fn second_chances(world: &Arc<World>) -> Held {
         let totals = at_once(world.orders.totals(sale.id)).expect("memory does not fail");
         let mut left = totals.map_or(0, |totals| totals.remaining);
         let sells = sale.phase == Phase::Open && sale.status(world.now()) == SaleStatus::Active;
-        let loaded = world.stock.levels(&sale.key()).is_some();
+        let lost = may_stay_lost(world, &sale);
+        let loaded = world.stock.levels(&sale.key()).is_some() && !lost;
         for number in 1..=world.weather.users {
             let user = World::user(number);
             let bought = world.books().outcome(sale.id, &user) == OrderStatus::Success;
@@ -265,7 +291,8 @@ async fn second_chances(world: &Arc<World>) -> Held {
                 Some(AttemptOutcome::SoldOut) => !bought && sells && left == 0,
                 Some(AttemptOutcome::Ended) => !sells && (!bought || !loaded),
                 // Nobody resumes a sale that is over.
-                Some(AttemptOutcome::Paused) => !bought && sale.phase == Phase::Paused,
+                Some(AttemptOutcome::Paused) => !bought && (lost || sale.phase == Phase::Paused),
+                Some(AttemptOutcome::Recovering) => lost,
                 _ => false,
             };
             if !right {
@@ -316,6 +343,9 @@ async fn read_results(world: &Arc<World>) -> Held {
 /// The auditor comes to the same end.
 async fn audit(world: &Arc<World>) -> Held {
     for sale in world.all_sales() {
+        if may_stay_lost(world, &sale) {
+            continue;
+        }
         let id = sale.id;
         let account = world
             .request(1, async move |services| {
@@ -328,6 +358,28 @@ async fn audit(world: &Arc<World>) -> Held {
         if account.verdict() != Verdict::Exact {
             let how = format!("sale {id}: {:?}", account.findings);
             return broken("the auditor finds all exact", how);
+        }
+    }
+    Ok(())
+}
+
+/// Who was refused is in the audit trail, unless a process has died before it could say so.
+async fn read_the_trail(world: &Arc<World>) -> Held {
+    if !world.weather.records_refusals || world.weather.danger.crash > 0 {
+        return Ok(());
+    }
+    // The last refusals are on their way.
+    world.handle.sleep(3_000).await;
+    let refusals: Vec<_> = world.books().refusals().cloned().collect();
+    for (sale, user, outcome) in refusals {
+        let history = at_once(world.attempts.history(sale, &user, BATCH_MAX));
+        let history = history.expect("memory does not fail");
+        if !history
+            .iter()
+            .any(|record| record.outcome.name() == outcome)
+        {
+            let how = format!("{user} in sale {sale}: {outcome}, but {history:?}");
+            return broken("who was refused is in the audit trail", how);
         }
     }
     Ok(())

@@ -36,6 +36,19 @@ pub(crate) async fn clock_jumps(world: Arc<World>) {
     }
 }
 
+/// Processes are replaced one after the other, as by a new version.
+pub(crate) async fn restarts(world: Arc<World>) {
+    loop {
+        world.handle.sleep(world.handle.between(500, 6_000)).await;
+        if world.is_healed() {
+            return;
+        }
+        let last = *world.processes().end() as u64;
+        let process = world.handle.between(1, last) as usize;
+        world.restart(process).await;
+    }
+}
+
 /// The shop changes its sales, through any API.
 pub(crate) async fn operate(world: Arc<World>) {
     let sales = world.all_sales();

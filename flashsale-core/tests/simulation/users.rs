@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flashsale_core::domain::{ProductId, SaleId, UserId};
+use flashsale_core::ports::RecordedOutcome;
 use flashsale_core::services::AttemptOutcome;
 
 use super::executor::{Process, WORLD};
@@ -62,6 +63,11 @@ pub(crate) async fn attempt(
     };
     world.note(WORLD, "user tries", how, about(sale, user));
     let answer = answer?.ok()?;
+    match &answer {
+        AttemptOutcome::SoldOut => world.books().refused(sale, user, RecordedOutcome::SoldOut),
+        AttemptOutcome::Ended => world.books().refused(sale, user, RecordedOutcome::Ended),
+        _ => {}
+    }
     if let AttemptOutcome::Accepted(acceptance) = &answer
         && world.books().is_told_of_failure(acceptance.attempt)
     {

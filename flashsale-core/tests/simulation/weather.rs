@@ -120,6 +120,12 @@ pub(crate) struct Weather {
     /// The shop calls attempts off.
     pub(crate) calls_off: bool,
     pub(crate) losses: Losses,
+    /// One process looks after each sale, and not all of them.
+    pub(crate) elects: bool,
+    /// Processes are ended in order and started again.
+    pub(crate) restarts: bool,
+    /// Who is refused is in the audit trail.
+    pub(crate) records_refusals: bool,
 }
 
 /// Draws numbers, about half of the time 0: what goes wrong alone shows what many faults hide.
@@ -226,17 +232,39 @@ impl Weather {
             withdraws: losses.any() && draw.seldom(),
             calls_off: draw.0.below(4) == 0,
             losses,
+            elects: draw.often(),
+            restarts: draw.seldom(),
+            records_refusals: draw.seldom(),
         };
         if weather.accept_after == AcceptAfter::Reserved {
             // Who answers before the queue is asked cannot take anything back.
             weather.on_publish_failure = OnPublishFailure::Complete;
         }
         if losses.any() {
-            // What queue and stock store have both lost is lost.
-            weather.queue.acked_lost = 0;
-            weather.queue.corrupt = 0;
+            weather.lose(losses);
         }
         weather
+    }
+
+    /// The stock store loses data.
+    pub(crate) fn lose(&mut self, losses: Losses) {
+        self.losses = losses;
+        // What queue and stock store have both lost is lost.
+        self.queue.acked_lost = 0;
+        self.queue.corrupt = 0;
+    }
+
+    /// Nothing goes wrong by itself.
+    pub(crate) fn calm(&mut self) {
+        self.sales = Sales::One { ends: false };
+        self.on_publish_failure = OnPublishFailure::Complete;
+        self.calls = [Calls::default(); 4];
+        self.queue = QueueRates::default();
+        self.danger = Danger::default();
+        self.skew_ms = 0;
+        (self.pauses, self.restocks, self.closes) = (false, false, false);
+        (self.withdraws, self.calls_off, self.restarts) = (false, false, false);
+        self.losses = Losses::default();
     }
 
     pub(crate) fn calls_of(&self, service: Service) -> Calls {

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flashsale_core::domain::{
-    Attempt, AttemptId, Decision, NewSale, Sale, SaleId, Timestamp, UserId, Window,
+    Attempt, AttemptId, Decision, NewSale, Phase, Sale, SaleId, SaleRef, Timestamp, UserId, Window,
 };
-use flashsale_core::ports::{Clock, OrderRepo, SaleRepo};
+use flashsale_core::ports::{Clock, OrderRepo, SaleRepo, StockStore};
 use flashsale_core::services::EngineServices;
 use flashsale_core::testing::{
     MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo,
@@ -18,7 +18,7 @@ use super::books::{Books, Broken, Held};
 use super::bugs::Bug;
 use super::executor::{Handle, Process, WORLD, at_once};
 use super::ports::{SimQueue, SkewedClock, number};
-use super::process;
+use super::process::{self, Stop};
 use super::slot::Slot;
 use super::stock_side::StockSide;
 use super::trace::{About, Counts, Event, Trace};
@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) sales: MemorySaleRepo,
     pub(crate) attempts: MemoryAttemptRepo,
     pub(crate) dead_letters: Arc<MemoryDeadLetterRepo>,
+    /// Who looks after each sale.
+    leaders: Mutex<BTreeMap<SaleId, Life>>,
     pub(crate) ids: Arc<SequentialIds>,
     books: Mutex<Books>,
     trace: Mutex<Trace>,
@@ -62,11 +64,34 @@ pub(crate) struct World {
     done: AtomicBool,
 }
 
+/// A process from its start to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) process: Process,
+    number: u64,
+}
+
 /// Where a process runs, whether it does so now or not.
 #[derive(Default)]
 struct Place {
     services: Option<EngineServices>,
+    /// Grows whenever the process ends.
+    life: u64,
     starting: bool,
+    /// Shared by the requests that it is at.
+    serving: Arc<()>,
+    stop: Arc<Stop>,
+}
+
+impl Place {
+    /// The process has ended, and is about to start again.
+    fn end(&mut self) {
+        *self = Self {
+            life: self.life + 1,
+            starting: true,
+            ..Self::default()
+        };
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,6 +120,7 @@ impl World {
             sales: MemorySaleRepo::new(database),
             dead_letters: Arc::new(MemoryDeadLetterRepo::new(handle.clock())),
             ids: Arc::default(),
+            leaders: Mutex::default(),
             books: Mutex::new(books),
             trace: Mutex::new(Trace::new(keep_events)),
             processes: Mutex::new((0..places).map(|_| Place::default()).collect()),
@@ -292,25 +318,96 @@ impl World {
             return;
         }
         self.note(process, "process", "starts", About::default());
-        let services = process::start(self, process);
-        lock(&self.processes)[process] = Place {
-            services: Some(services),
-            starting: false,
+        let life = self.life(process);
+        let (services, stop) = process::start(self, life);
+        let place = &mut lock(&self.processes)[process];
+        place.services = Some(services);
+        place.stop = stop;
+        place.starting = false;
+    }
+
+    fn life(&self, process: Process) -> Life {
+        let number = lock(&self.processes)[process].life;
+        Life { process, number }
+    }
+
+    fn lives(&self, life: Life) -> bool {
+        self.life(life.process) == life
+    }
+
+    /// Whether this process looks after the sale: if no other one does.
+    pub(crate) fn elect(&self, sale: SaleId, candidate: Life) -> bool {
+        if !self.lives(candidate) {
+            return false;
+        }
+        let mut leaders = lock(&self.leaders);
+        let leader = leaders.entry(sale).or_insert(candidate);
+        if !self.lives(*leader) {
+            *leader = candidate;
+        }
+        *leader == candidate
+    }
+
+    /// The sale that a store keeps the place of its product for, so that this one has to wait.
+    pub(crate) fn occupies(&self, store: &dyn StockStore, sale: &SaleRef) -> Option<SaleId> {
+        let sales = self.all_sales();
+        let start = sales.iter().find(|one| one.id == sale.id)?.window.start;
+        let occupies = |other: &&Sale| {
+            let levels = at_once(store.levels(&other.key())).expect("memory does not fail");
+            let may_sell = self.stock_clock.now() < other.window.end;
+            levels.is_some_and(|levels| {
+                levels.undecided > 0 || (may_sell && levels.phase != Phase::Closed)
+            })
         };
+        let mut before = sales.iter().filter(|other| {
+            other.product.id == sale.product && other.id != sale.id && other.window.start < start
+        });
+        before.find(occupies).map(|other| other.id)
+    }
+
+    /// Ends a process in order: it takes no new requests, finishes those it is at and then its
+    /// background tasks, and starts again.
+    pub(crate) async fn restart(self: &Arc<Self>, process: Process) {
+        const REQUEST_GRACE_MS: u64 = 5_000;
+        const BACKGROUND_GRACE_MS: u64 = 1_000;
+        let life = self.life(process);
+        if lock(&self.processes)[process].services.take().is_none() {
+            return;
+        }
+        self.note(process, "process", "stops", About::default());
+        let (serving, stop) = {
+            let places = lock(&self.processes);
+            let place = &places[process];
+            (Arc::downgrade(&place.serving), Arc::clone(&place.stop))
+        };
+        for _ in 0..REQUEST_GRACE_MS / 5 {
+            if !self.lives(life) || serving.strong_count() <= 1 {
+                break;
+            }
+            self.handle.sleep(5).await;
+        }
+        stop.ask();
+        for _ in 0..BACKGROUND_GRACE_MS / 5 {
+            if !self.lives(life) || stop.is_done() {
+                break;
+            }
+            self.handle.sleep(5).await;
+        }
+        if self.lives(life) {
+            self.handle.end_process(process);
+            lock(&self.processes)[process].end();
+            self.handle.sleep(self.handle.between(1, 3_000)).await;
+            self.start(process);
+        }
     }
 
     /// Ends a process at once, and has it start again later.
     pub(crate) fn crash(self: &Arc<Self>, process: Process) {
         self.note(process, "process", "crashes", About::default());
         self.handle.end_process(process);
-        let place = std::mem::replace(
-            &mut lock(&self.processes)[process],
-            Place {
-                services: None,
-                starting: true,
-            },
-        );
-        drop(place);
+        let services = lock(&self.processes)[process].services.take();
+        drop(services);
+        lock(&self.processes)[process].end();
         let down_ms = self.handle.below(5_000);
         let world = Arc::clone(self);
         self.handle.after(down_ms, move || world.start(process));
@@ -370,9 +467,13 @@ impl World {
         F: Future<Output = T> + Send + 'static,
     {
         let services = self.services(process)?;
+        let at_work = Arc::clone(&lock(&self.processes)[process].serving);
         let work = work(services);
         let (fill, slot) = Slot::new();
-        let serving = async move { fill.put(work.await) };
+        let serving = async move {
+            fill.put(work.await);
+            drop(at_work);
+        };
         let task = self.handle.spawn(process, Box::pin(serving));
         let patience_ms = if self.is_healed() {
             20_000

@@ -125,6 +125,12 @@ pub(crate) async fn logged_at_last(queue: &KafkaAttemptQueue) -> Attempt {
     attempt
 }
 
+/// How much a group has not committed.
+pub(crate) async fn lag(queue: &KafkaAttemptQueue, group: &str) -> u64 {
+    let end = queue.end().await.unwrap();
+    queue.lag(group, &end).await.unwrap()
+}
+
 /// The ids of attempts.
 pub(crate) fn ids<'a>(attempts: impl IntoIterator<Item = &'a Attempt>) -> HashSet<AttemptId> {
     attempts.into_iter().map(|attempt| attempt.id).collect()

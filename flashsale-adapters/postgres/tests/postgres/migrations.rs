@@ -30,8 +30,9 @@ async fn eight_processes_migrate_at_once() {
         });
     }
     assert!(tasks.join_all().await.iter().all(Vec::is_empty));
-    let sql = "SELECT count(*), count(DISTINCT version) FROM _sqlx_migrations WHERE success";
-    assert_eq!(shop::psql(&url, sql), "6|6");
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+    let sql = "SELECT count(*) FROM _sqlx_migrations WHERE success";
+    assert_eq!(shop::psql(&url, sql), folder.count().to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,10 +6,11 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::Core;
+use crate::batcher::{BatchSender, Batcher, SendAttempt};
+use crate::codec;
 use crate::error::Fault;
-use crate::lane::{self, Job, Lane, Room};
-use crate::link::Request;
-use crate::notation;
+use crate::limiter::Limiter;
+use crate::request::Request;
 use crate::sale_state::SaleState;
 use crate::scripts;
 
@@ -26,12 +27,13 @@ impl Core {
         let state = self.sales.get(sale, now);
         let items = attempts.iter();
         let items = items.map(|attempt| (attempt.user.clone(), attempt.id));
-        let job = || Acknowledging {
+        let sender = || Acknowledging {
             core: Arc::clone(self),
             state: Arc::clone(&state),
         };
-        let (lane, room) = (&state.acknowledge, &self.acknowledgements);
-        lane.submit(items.collect(), now + self.budget, room, job)
+        let (batcher, limiter) = (&state.acknowledge, &self.acknowledge_limiter);
+        batcher
+            .submit(items.collect(), now + self.budget, limiter, sender)
             .await?;
         Ok(())
     }
@@ -46,12 +48,18 @@ impl Core {
         }
         let now = Instant::now();
         let state = self.sales.get(sale, now);
-        let job = || ReadingAllocations {
+        let sender = || ReadingAllocations {
             core: Arc::clone(self),
             state: Arc::clone(&state),
         };
-        let lane = &state.allocations;
-        lane.submit(users.to_vec(), now + self.budget, &self.reads, job)
+        let batcher = &state.allocations;
+        batcher
+            .submit(
+                users.to_vec(),
+                now + self.budget,
+                &self.read_limiter,
+                sender,
+            )
             .await
     }
 }
@@ -62,26 +70,26 @@ struct Acknowledging {
     state: Arc<SaleState>,
 }
 
-impl Job for Acknowledging {
+impl BatchSender for Acknowledging {
     type Item = (UserId, AttemptId);
     type Outcome = ();
 
-    fn lane(&self) -> &Lane<(UserId, AttemptId), ()> {
+    fn batcher(&self) -> &Batcher<(UserId, AttemptId), ()> {
         &self.state.acknowledge
     }
 
-    fn room(&self) -> &Room {
-        &self.core.acknowledgements
+    fn limiter(&self) -> &Limiter {
+        &self.core.acknowledge_limiter
     }
 
-    fn patience(&self) -> Duration {
-        self.core.patience
+    fn response_timeout(&self) -> Duration {
+        self.core.response_timeout
     }
 
     async fn send(
         &self,
         items: &[(UserId, AttemptId)],
-        attempt: lane::Attempt,
+        attempt: SendAttempt,
     ) -> Result<Vec<()>, Fault> {
         let SaleState {
             sale, keys, seen, ..
@@ -97,8 +105,10 @@ impl Job for Acknowledging {
             let attempt = &*attempt.hyphenated().encode_lower(&mut text);
             request.command.arg(user.as_str()).arg(attempt);
         }
-        let nodes = &self.core.nodes;
-        nodes.call(&request, attempt.away, attempt.deadline).await?;
+        let topology = &self.core.topology;
+        topology
+            .call(&request, attempt.if_down, attempt.deadline)
+            .await?;
         Ok(vec![(); items.len()])
     }
 }
@@ -109,26 +119,26 @@ struct ReadingAllocations {
     state: Arc<SaleState>,
 }
 
-impl Job for ReadingAllocations {
+impl BatchSender for ReadingAllocations {
     type Item = UserId;
     type Outcome = Option<Allocation>;
 
-    fn lane(&self) -> &Lane<UserId, Option<Allocation>> {
+    fn batcher(&self) -> &Batcher<UserId, Option<Allocation>> {
         &self.state.allocations
     }
 
-    fn room(&self) -> &Room {
-        &self.core.reads
+    fn limiter(&self) -> &Limiter {
+        &self.core.read_limiter
     }
 
-    fn patience(&self) -> Duration {
-        self.core.patience
+    fn response_timeout(&self) -> Duration {
+        self.core.response_timeout
     }
 
     async fn send(
         &self,
         users: &[UserId],
-        attempt: lane::Attempt,
+        attempt: SendAttempt,
     ) -> Result<Vec<Option<Allocation>>, Fault> {
         let SaleState { sale, keys, .. } = &*self.state;
         let keys_in_order = [keys.sale.as_str(), &keys.users];
@@ -138,11 +148,14 @@ impl Job for ReadingAllocations {
         for user in users {
             request.command.arg(user.as_str());
         }
-        let nodes = &self.core.nodes;
-        match nodes.call(&request, attempt.away, attempt.deadline).await? {
+        let topology = &self.core.topology;
+        match topology
+            .call(&request, attempt.if_down, attempt.deadline)
+            .await?
+        {
             Value::Nil => Ok(vec![None; users.len()]),
             answer => {
-                let allocations = notation::list(answer)?.into_iter();
+                let allocations = codec::list(answer)?.into_iter();
                 allocations
                     .map(|allocation| optional(&allocation))
                     .collect()
@@ -154,6 +167,6 @@ impl Job for ReadingAllocations {
 fn optional(allocation: &Value) -> Result<Option<Allocation>, Fault> {
     match allocation {
         Value::Nil => Ok(None),
-        allocation => Ok(Some(notation::allocation(notation::text(allocation)?)?)),
+        allocation => Ok(Some(codec::allocation(codec::text(allocation)?)?)),
     }
 }

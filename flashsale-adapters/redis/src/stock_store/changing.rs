@@ -3,9 +3,9 @@ use flashsale_core::domain::{ApplyOutcome, Levels, Phase, SaleChange, SaleRef, S
 use redis::Value;
 
 use super::{Core, check_exact};
+use crate::codec;
 use crate::error::Fault;
-use crate::link::Request;
-use crate::notation;
+use crate::request::Request;
 use crate::sale_state::SaleState;
 use crate::scripts::{self, Script};
 
@@ -34,17 +34,17 @@ impl Core {
         command.arg(sale.epoch.get()).arg(state.seen.seq());
         let answer = self.work(&request, self.work_deadline()).await;
         self.sales.changed(sale.product);
-        let answer = notation::texts(answer?)?;
+        let answer = codec::texts(answer?)?;
         let answer: Vec<_> = answer.iter().map(String::as_str).collect();
         let outcome = match answer[..] {
             ["APPLIED"] => Some(ApplyOutcome::Applied),
             ["STALE"] => Some(ApplyOutcome::Stale),
             ["NOT_LOADED"] => Some(ApplyOutcome::NotLoaded),
             ["GAP", expected] => {
-                notation::parse(expected).map(|expected| ApplyOutcome::Gap { expected })
+                codec::parse(expected).map(|expected| ApplyOutcome::Gap { expected })
             }
             ["TOO_FEW", available] => {
-                notation::parse(available).map(|available| ApplyOutcome::TooFew { available })
+                codec::parse(available).map(|available| ApplyOutcome::TooFew { available })
             }
             _ => None,
         };
@@ -58,14 +58,14 @@ impl Core {
         command.arg(state.seen.seq());
         let answer = self.work(&request, self.work_deadline()).await;
         self.sales.changed(sale.product);
-        notation::levels(answer?)
+        codec::levels(answer?)
     }
 
     pub(super) async fn levels(&self, sale: &SaleRef) -> Result<Option<Levels>, Fault> {
         let state = self.sale(sale);
         let seen = state.seen.seq();
         let request = about(&state, &scripts::LEVELS);
-        let levels = notation::levels(self.work(&request, self.work_deadline()).await?)?;
+        let levels = codec::levels(self.work(&request, self.work_deadline()).await?)?;
         match levels {
             Some(levels) if levels.epoch == sale.epoch => {
                 Ok(Some(self.judge(&state, seen, levels).await))
@@ -107,10 +107,10 @@ impl Core {
         let request = about(&self.sale(sale), &scripts::LEVELS);
         let answer = self.work(&request, self.work_deadline()).await?;
         let version = match &answer {
-            Value::Array(fields) => fields.get(9).and_then(notation::count),
+            Value::Array(fields) => fields.get(9).and_then(codec::count),
             _ => None,
         };
-        let levels = notation::levels(answer)?;
+        let levels = codec::levels(answer)?;
         let empty =
             levels.is_some_and(|levels| (levels.epoch, levels.available) == (sale.epoch, 0));
         Ok(version.filter(|_| empty))

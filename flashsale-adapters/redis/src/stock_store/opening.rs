@@ -4,10 +4,10 @@ use flashsale_core::domain::{Buyer, Epoch, OpenOutcome, SaleId, SaleRef, StockSn
 use uuid::Uuid;
 
 use super::{Core, check_exact};
+use crate::codec;
 use crate::error::Fault;
 use crate::keys::StockKeys;
-use crate::link::Request;
-use crate::notation;
+use crate::request::Request;
 use crate::scripts;
 
 /// How many buyers one call puts aside.
@@ -82,7 +82,7 @@ impl<'a> Opening<'a> {
             let mut request = Request::script(self.keys.slot, &scripts::LOAD, &keys, size);
             request.command.arg(LOADING_TTL_S);
             for buyer in chunk {
-                let allocation = notation::bought(buyer, self.sale.epoch);
+                let allocation = codec::bought(buyer, self.sale.epoch);
                 request.command.arg(buyer.user.as_str()).arg(allocation);
             }
             let deadline = self.core.work_deadline();
@@ -120,21 +120,21 @@ impl<'a> Opening<'a> {
             .arg(remaining)
             .arg(self.sold)
             .arg(self.buyers.len())
-            .arg(notation::phase_letter(*phase))
+            .arg(codec::phase_letter(*phase))
             .arg(window.start.as_millis())
             .arg(window.end.as_millis())
             .arg(version)
             .arg(LEAD_MS);
         let answer = self.core.work(&request, self.core.work_deadline()).await?;
-        let answer = notation::texts(answer)?;
+        let answer = codec::texts(answer)?;
         let answer: Vec<_> = answer.iter().map(String::as_str).collect();
         let outcome = match answer[..] {
             ["OPENED"] => Some(OpenOutcome::Opened),
             ["ALREADY_OPEN"] => Some(OpenOutcome::AlreadyOpen),
             ["STALE", epoch] => {
-                notation::parse(epoch).map(|epoch| OpenOutcome::Stale(Epoch::new(epoch)))
+                codec::parse(epoch).map(|epoch| OpenOutcome::Stale(Epoch::new(epoch)))
             }
-            ["OCCUPIED", sale] => notation::parse::<SaleId>(sale).map(OpenOutcome::Occupied),
+            ["OCCUPIED", sale] => codec::parse::<SaleId>(sale).map(OpenOutcome::Occupied),
             ["EARLY"] => Some(OpenOutcome::TooEarly),
             ["INCOMPLETE"] => return Err(Fault::buyers_lost()),
             _ => None,

@@ -2,9 +2,9 @@ use flashsale_core::domain::{Attempt, SaleRef};
 use flashsale_core::ports::BATCH_MAX;
 
 use super::Core;
+use crate::codec;
 use crate::error::Fault;
-use crate::link::Request;
-use crate::notation;
+use crate::request::Request;
 use crate::scripts;
 
 /// Which undecided attempts are asked for.
@@ -38,6 +38,6 @@ impl Core {
             Wanted::Unpublished => "unpublished",
         });
         let answer = self.work(&request, self.work_deadline()).await?;
-        notation::attempts(sale, answer)
+        codec::attempts(sale, answer)
     }
 }

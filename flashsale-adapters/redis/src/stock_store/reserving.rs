@@ -9,10 +9,12 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::Core;
+use crate::batcher::{BatchSender, Batcher, SendAttempt};
+use crate::codec::{self, Read};
+use crate::connection::IfDown;
 use crate::error::Fault;
-use crate::lane::{self, Job, Lane, Room};
-use crate::link::{Away, Request};
-use crate::notation::{self, Read};
+use crate::limiter::Limiter;
+use crate::request::Request;
 use crate::sale_state::SaleState;
 use crate::scripts;
 use crate::sold_out::{HOLDERS_MAX, Shown};
@@ -33,12 +35,18 @@ impl Core {
         if state.sold_out.refuses(users, now, moment) {
             return Ok(vec![ReserveOutcome::SoldOut; requests.len()]);
         }
-        let job = || Reserving {
+        let sender = || Reserving {
             core: Arc::clone(self),
             state: Arc::clone(&state),
         };
-        let lane = &state.reserve;
-        lane.submit(requests.to_vec(), now + self.budget, &self.requests, job)
+        let batcher = &state.reserve;
+        batcher
+            .submit(
+                requests.to_vec(),
+                now + self.budget,
+                &self.reserve_limiter,
+                sender,
+            )
             .await
     }
 }
@@ -49,32 +57,34 @@ struct Reserving {
     state: Arc<SaleState>,
 }
 
-impl Job for Reserving {
+impl BatchSender for Reserving {
     type Item = ReserveRequest;
     type Outcome = ReserveOutcome;
 
-    fn lane(&self) -> &Lane<ReserveRequest, ReserveOutcome> {
+    fn batcher(&self) -> &Batcher<ReserveRequest, ReserveOutcome> {
         &self.state.reserve
     }
 
-    fn room(&self) -> &Room {
-        &self.core.requests
+    fn limiter(&self) -> &Limiter {
+        &self.core.reserve_limiter
     }
 
-    fn patience(&self) -> Duration {
-        self.core.patience
+    fn response_timeout(&self) -> Duration {
+        self.core.response_timeout
     }
 
     async fn send(
         &self,
         requests: &[ReserveRequest],
-        attempt: lane::Attempt,
+        attempt: SendAttempt,
     ) -> Result<Vec<ReserveOutcome>, Fault> {
         let sold_out = &self.state.sold_out;
         let (asked_at, returns) = (Instant::now(), sold_out.returns());
         let request = self.request(requests);
-        let nodes = &self.core.nodes;
-        let answer = nodes.call(&request, attempt.away, attempt.deadline).await?;
+        let topology = &self.core.topology;
+        let answer = topology
+            .call(&request, attempt.if_down, attempt.deadline)
+            .await?;
         let Some(answer) = Answer::read(answer)? else {
             sold_out.clear();
             return Ok(vec![ReserveOutcome::NotLoaded; requests.len()]);
@@ -99,7 +109,7 @@ impl Job for Reserving {
             let (core, state) = (Arc::clone(&self.core), Arc::clone(&self.state));
             tokio::spawn(async move { core.learn_holders(&state).await });
         }
-        self.outcomes(requests, judged, attempt.again)
+        self.outcomes(requests, judged, attempt.is_retry)
     }
 }
 
@@ -176,7 +186,7 @@ impl Reserving {
                     let allocation = allocations
                         .next()
                         .ok_or_else(|| Fault::damaged("an allocation is missing"))?;
-                    let allocation = notation::allocation(notation::text(allocation)?)?;
+                    let allocation = codec::allocation(codec::text(allocation)?)?;
                     let own = again
                         && allocation.attempt == wanted.attempt
                         && matches!(allocation.state, AllocationState::Reserved { .. })
@@ -234,8 +244,8 @@ impl Judged {
 
 impl Answer {
     fn read(answer: Value) -> Read<Option<Self>> {
-        let mut fields = notation::list(answer)?;
-        match notation::text(fields.first().unwrap_or(&Value::Nil))? {
+        let mut fields = codec::list(answer)?;
+        match codec::text(fields.first().unwrap_or(&Value::Nil))? {
             "NOT_LOADED" => return Ok(None),
             "OTHER_EPOCH" => return Ok(Some(Self::OtherEpoch)),
             _ => {}
@@ -255,15 +265,15 @@ impl Answer {
             return Err(Fault::damaged("the answer of reserve is too short"));
         };
         let number =
-            |value| notation::count(value).ok_or_else(|| Fault::damaged("a counter is no number"));
+            |value| codec::count(value).ok_or_else(|| Fault::damaged("a counter is no number"));
         Ok(Some(Self::Judged(Judged {
-            letters: notation::text(letters)?.to_owned(),
+            letters: codec::text(letters)?.to_owned(),
             seq: number(seq)?,
             holders_version: number(holders_version)?,
             available: number(available)?,
-            at: notation::moment(at)?,
-            starts_at: notation::moment(starts_at)?,
-            ends_at: notation::moment(ends_at)?,
+            at: codec::moment(at)?,
+            starts_at: codec::moment(starts_at)?,
+            ends_at: codec::moment(ends_at)?,
             allocations,
         })))
     }
@@ -307,18 +317,18 @@ impl Core {
             scan.arg(&keys.users).arg(&cursor).arg("COUNT").arg(SCAN);
             let request = Request::command(keys.slot, scan);
             let deadline = self.work_deadline();
-            let answer = self.nodes.call(&request, Away::Fail, deadline).await?;
-            let page = notation::list(answer)?;
+            let answer = self.topology.call(&request, IfDown::Fail, deadline).await?;
+            let page = codec::list(answer)?;
             let [next, Value::Array(pairs)] = &page[..] else {
                 return Err(Fault::damaged("the answer of HSCAN is not readable"));
             };
             for user in pairs.iter().step_by(2) {
-                hashes.push(state.sold_out.hash_text(notation::text(user)?));
+                hashes.push(state.sold_out.hash_text(codec::text(user)?));
             }
             if hashes.len() > HOLDERS_MAX {
                 return Ok(None);
             }
-            cursor = notation::text(next)?.to_owned();
+            cursor = codec::text(next)?.to_owned();
             if cursor == "0" {
                 break;
             }

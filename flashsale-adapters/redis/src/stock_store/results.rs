@@ -9,11 +9,12 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::Core;
+use crate::batcher::{BatchSender, Batcher, SendAttempt};
+use crate::codec;
 use crate::error::Fault;
 use crate::keys;
-use crate::lane::{self, Job, Lane, Room};
-use crate::link::Request;
-use crate::notation;
+use crate::limiter::Limiter;
+use crate::request::Request;
 use crate::scripts;
 
 /// How many results one call writes, so that buyers do not wait for it.
@@ -37,7 +38,7 @@ impl Core {
             let mut request = Request::script(slot, &scripts::PUT_RESULTS, &in_order, size);
             request.command.arg(self.result_ttl_s);
             for at in group {
-                request.command.arg(notation::result_text(&results[*at]));
+                request.command.arg(codec::result_text(&results[*at]));
             }
             async move { self.work(&request, deadline).await }
         });
@@ -66,11 +67,11 @@ impl Core {
         }
         let deadline = Instant::now() + self.budget;
         let items = users.iter().map(|user| (product, user.clone()));
-        let job = || Reading {
+        let sender = || Reading {
             core: Arc::clone(self),
         };
-        let lane = &self.results;
-        let found = lane.submit(items.collect(), deadline, &self.reads, job);
+        let batcher = &self.results;
+        let found = batcher.submit(items.collect(), deadline, &self.read_limiter, sender);
         found.await?.into_iter().collect()
     }
 
@@ -78,7 +79,7 @@ impl Core {
     fn by_slot(&self, keys: &[String]) -> BTreeMap<u16, Vec<usize>> {
         let mut slots: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
         for (at, key) in keys.iter().enumerate() {
-            let slot = if self.nodes.is_one() {
+            let slot = if self.topology.is_single() {
                 0
             } else {
                 keys::slot_of(key)
@@ -98,26 +99,26 @@ struct Reading {
 /// What is known of one user's result.
 pub(super) type Found = Result<Option<SaleResult>, Fault>;
 
-impl Job for Reading {
+impl BatchSender for Reading {
     type Item = (ProductId, UserId);
     type Outcome = Found;
 
-    fn lane(&self) -> &Lane<(ProductId, UserId), Found> {
+    fn batcher(&self) -> &Batcher<(ProductId, UserId), Found> {
         &self.core.results
     }
 
-    fn room(&self) -> &Room {
-        &self.core.reads
+    fn limiter(&self) -> &Limiter {
+        &self.core.read_limiter
     }
 
-    fn patience(&self) -> Duration {
-        self.core.patience
+    fn response_timeout(&self) -> Duration {
+        self.core.response_timeout
     }
 
     async fn send(
         &self,
         items: &[(ProductId, UserId)],
-        attempt: lane::Attempt,
+        attempt: SendAttempt,
     ) -> Result<Vec<Found>, Fault> {
         let prefix = &self.core.prefix;
         let keys = items.iter();
@@ -131,10 +132,10 @@ impl Job for Reading {
                 command.arg(&keys[*at]);
             }
             let request = Request::command(*slot, command);
-            let nodes = &self.core.nodes;
+            let topology = &self.core.topology;
             async move {
-                let answer = nodes.call(&request, attempt.away, attempt.deadline);
-                notation::list(answer.await?)
+                let answer = topology.call(&request, attempt.if_down, attempt.deadline);
+                codec::list(answer.await?)
             }
         });
         let answers = join_all(calls).await;
@@ -164,6 +165,6 @@ impl Job for Reading {
 fn read((product, user): &(ProductId, UserId), value: &Value) -> Found {
     match value {
         Value::Nil => Ok(None),
-        value => notation::result(notation::text(value)?, *product, user).map(Some),
+        value => codec::result(codec::text(value)?, *product, user).map(Some),
     }
 }

@@ -4,9 +4,9 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::Core;
+use crate::codec;
 use crate::error::Fault;
-use crate::link::Request;
-use crate::notation;
+use crate::request::Request;
 use crate::sale_state::SaleState;
 use crate::scripts;
 
@@ -58,7 +58,7 @@ impl Core {
         let command = request.command.arg(sale.id.get());
         command.arg(sale.epoch.get()).arg(seen.seq());
         for settlement in settlements {
-            let (letter, reference) = notation::decision(&settlement.decision);
+            let (letter, reference) = codec::decision(&settlement.decision);
             request
                 .command
                 .arg(settlement.user.as_str())
@@ -68,7 +68,7 @@ impl Core {
                 .arg(letter)
                 .arg(reference);
         }
-        let answer = notation::list(self.work(&request, deadline).await?)?;
+        let answer = codec::list(self.work(&request, deadline).await?)?;
         let [_, letters] = &answer[..] else {
             // The sale is not loaded.
             return Ok(vec![SettleOutcome::Unchanged; settlements.len()]);
@@ -105,7 +105,7 @@ fn outcomes(letters: &Value, expected: usize) -> Result<Vec<SettleOutcome>, Faul
             _ => return Err(Fault::damaged("settle has answered with an unknown letter")),
         })
     };
-    let outcomes: Vec<_> = notation::text(letters)?
+    let outcomes: Vec<_> = codec::text(letters)?
         .bytes()
         .map(outcome)
         .collect::<Result<_, _>>()?;

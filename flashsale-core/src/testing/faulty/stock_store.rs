@@ -49,7 +49,7 @@ impl StockStore for Faulty<dyn StockStore> {
         users: &[UserId],
     ) -> Result<Vec<Option<Allocation>>, PortError> {
         let call = || self.inner.allocations(sale, users);
-        self.faults.around("holds", call).await
+        self.faults.around("allocations", call).await
     }
 
     async fn unpublished(

@@ -140,7 +140,7 @@ impl StockStore for MemoryStockStore {
         sale: &SaleRef,
         users: &[UserId],
     ) -> Result<Vec<Option<Allocation>>, PortError> {
-        check_batch(users.len(), "holds")?;
+        check_batch(users.len(), "allocations")?;
         let allocations = self.with(sale, |ledger| {
             users
                 .iter()

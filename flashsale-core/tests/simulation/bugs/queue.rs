@@ -99,6 +99,8 @@ impl AttemptQueue for BuggyQueue {
         let inner = self.inner.subscribe(group).await?;
         Ok(match self.bug {
             Bug::CommitsTheOffsetFirst => Box::new(EarlyReader(inner)),
+            Bug::KeepsAReaderThatDidNotRewind => Box::new(StubbornReader(inner)),
+            Bug::CommitsAfterAFault => Box::new(ForgetfulReader(inner)),
             _ => inner,
         })
     }
@@ -124,5 +126,44 @@ impl AttemptReader for EarlyReader {
 
     async fn rewind(&mut self) -> Result<(), PortError> {
         self.0.rewind().await
+    }
+}
+
+/// A reader whose worker does not ask whether it has gone back.
+#[derive(Debug)]
+struct StubbornReader(Box<dyn AttemptReader>);
+
+#[async_trait]
+impl AttemptReader for StubbornReader {
+    async fn poll(&mut self, max: usize, wait_ms: u64) -> Result<Vec<Delivery>, PortError> {
+        self.0.poll(max, wait_ms).await
+    }
+
+    async fn commit(&mut self) -> Result<(), PortError> {
+        self.0.commit().await
+    }
+
+    async fn rewind(&mut self) -> Result<(), PortError> {
+        let _ = self.0.rewind().await;
+        Ok(())
+    }
+}
+
+/// A reader whose worker marks everything as done instead of going back.
+#[derive(Debug)]
+struct ForgetfulReader(Box<dyn AttemptReader>);
+
+#[async_trait]
+impl AttemptReader for ForgetfulReader {
+    async fn poll(&mut self, max: usize, wait_ms: u64) -> Result<Vec<Delivery>, PortError> {
+        self.0.poll(max, wait_ms).await
+    }
+
+    async fn commit(&mut self) -> Result<(), PortError> {
+        self.0.commit().await
+    }
+
+    async fn rewind(&mut self) -> Result<(), PortError> {
+        self.0.commit().await
     }
 }

@@ -85,15 +85,10 @@ impl SimQueue {
         }
     }
 
-    fn append(&self, attempt: &Attempt, item: Delivery) {
+    /// Any partition will do: nothing may depend on the order in which attempts come out again.
+    fn append(&self, world: &World, item: Delivery) {
         let mut log = self.log();
-        let hash = attempt
-            .user
-            .as_str()
-            .bytes()
-            .map(usize::from)
-            .sum::<usize>();
-        let partition = hash % log.partitions.len();
+        let partition = world.handle.below(log.partitions.len() as u64) as usize;
         log.partitions[partition].items.push(item);
         log.waiting.drain(..).for_each(Waker::wake);
     }
@@ -116,7 +111,7 @@ impl SimQueue {
         }
         if handle.chance(rates.unconfirmed) {
             if handle.chance(500) {
-                self.append(attempt, Delivery::Attempt(attempt.clone()));
+                self.append(world, Delivery::Attempt(attempt.clone()));
             }
             return Published::Unconfirmed;
         }
@@ -127,13 +122,13 @@ impl SimQueue {
                 payload: Vec::new(),
                 problem: "damaged".to_owned(),
             };
-            self.append(attempt, Delivery::Undecodable(unreadable));
+            self.append(world, Delivery::Undecodable(unreadable));
             return Published::Logged;
         }
-        self.append(attempt, Delivery::Attempt(attempt.clone()));
+        self.append(world, Delivery::Attempt(attempt.clone()));
         world.books().queued(attempt.id, handle.now_ms());
         if handle.chance(rates.doubled) {
-            self.append(attempt, Delivery::Attempt(attempt.clone()));
+            self.append(world, Delivery::Attempt(attempt.clone()));
         }
         Published::Logged
     }

@@ -92,10 +92,14 @@ impl StockStore for SimStockStore {
     ) -> Result<OpenOutcome, PortError> {
         let about = about(sale, None, snapshot.buyers.len());
         let arguments = snapshot.clone();
-        self.call("open", about, sale, arguments, |store, sale, snapshot| {
+        let world = Arc::clone(&self.line.world);
+        let run = move |store: &dyn StockStore, sale: &SaleRef, snapshot: &StockSnapshot| {
+            if let Some(before) = world.occupies(store, sale) {
+                return Ok(OpenOutcome::Occupied(before));
+            }
             at_once(store.open(sale, snapshot))
-        })
-        .await
+        };
+        self.call("open", about, sale, arguments, run).await
     }
 
     async fn reserve(

@@ -200,7 +200,7 @@ pub(super) async fn an_empty_batch_is_answered_with_nothing(rigs: Rigs<'_>) -> C
     );
     ensure!(
         store.allocations(sale, &[]).await?.is_empty(),
-        "holds must be empty"
+        "allocations must be empty"
     );
     let results = store.results(sale.product, &[]).await?;
     ensure!(results.is_empty(), "results must be empty");
@@ -247,7 +247,7 @@ pub(super) async fn a_larger_batch_is_refused_as_a_whole(rigs: Rigs<'_>) -> Chec
     let attempts = vec![attempt.clone(); BATCH_MAX + 1];
     ensure_invalid("acknowledge", store.acknowledge(sale, &attempts).await)?;
     let users: Vec<UserId> = many.map(user).collect();
-    ensure_invalid("holds", store.allocations(sale, &users).await)?;
+    ensure_invalid("allocations", store.allocations(sale, &users).await)?;
     bench.ensure_taken("after the refusals", 1).await?;
     ensure_eq!("a refused user's hold", bench.allocation(1).await?, None);
     Ok(Ran::Yes)
