@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- put_results: keeps results for their buyers. A failure never replaces the success of the same
--- sale; of two sales, the result whose units were taken later stays.
+-- put_results: keeps results for their buyers, by the rules of `SaleResult::supersedes` in
+-- flashsale-core, against which it is tested.
 --
 -- KEYS    the results (1,024 at most); in a Redis Cluster all of one slot
 -- ARGV    1 seconds that they are kept, then per result its text, which begins with

@@ -28,7 +28,7 @@ pub use attempt_queue::{
 };
 pub use attempt_repo::{AttemptRecord, AttemptRepo, RecordedOutcome};
 pub use clock::{Clock, IdSource};
-pub use dead_letter_repo::{DeadLetter, DeadLetterRepo};
+pub use dead_letter_repo::{DeadItem, DeadLetter, DeadLetterContent, DeadLetterRepo};
 pub use health_check::HealthCheck;
 pub use leadership::{Leadership, SoleProcess};
 pub use order_repo::{OrderRepo, OrderRepoExt};

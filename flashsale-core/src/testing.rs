@@ -36,6 +36,6 @@ pub use report::{Case, CaseVerdict, Report, Violation};
 pub use seeded::Seeded;
 pub use suites::{
     AttemptQueueRig, AttemptRepoRig, GarbageSource, OrderRepoRig, StockStoreRig, TokenIssuers,
-    attempt_queue, attempt_repo, order_repo, password_hasher, sale_repo, stock_store, token_issuer,
-    user_repo,
+    attempt_queue, attempt_repo, dead_letter_repo, order_repo, password_hasher, sale_repo,
+    stock_store, token_issuer, user_repo,
 };

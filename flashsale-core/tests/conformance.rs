@@ -90,3 +90,8 @@ async fn the_token_issuer_in_memory_keeps_its_contract() {
     };
     testing::token_issuer(&issuers).await.assert_passed();
 }
+
+#[tokio::test]
+async fn the_dead_letters_in_memory_keep_the_contract() {
+    testing::dead_letter_repo(&InMemory).await.assert_passed();
+}

@@ -154,11 +154,11 @@ fn log_event(event: &TaskEvent) {
             completed = repaired.completed,
             "repaired attempts that were left undone"
         ),
-        TaskEvent::Undecodable(item) => tracing::error!(
+        TaskEvent::DeadLetter(item) => tracing::error!(
             position = item.position,
             problem = item.problem,
-            length_bytes = item.payload.len(),
-            "the queue holds what is no attempt"
+            length_bytes = item.content.stored().len(),
+            "an item of the queue is kept as a dead letter"
         ),
     }
 }

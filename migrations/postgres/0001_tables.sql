@@ -120,7 +120,9 @@ CREATE TABLE dead_letters (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     position    text COLLATE "C" NOT NULL UNIQUE,
     problem     text NOT NULL,
+    -- As it came from the queue, or the line of an attempt that could not be decided.
     payload     bytea NOT NULL,
+    is_attempt  boolean NOT NULL DEFAULT false,
     kept_ms     bigint NOT NULL,
     replayed_ms bigint
 );

@@ -23,6 +23,9 @@ CREATE TABLE sales (
     -- Attempts of epochs older than this one are refused. It lags behind the epoch while a lost
     -- stock is rebuilt, so that what was accepted before the loss still becomes orders.
     sealed_epoch    INTEGER NOT NULL DEFAULT 1,
+    -- The largest number that a decided attempt of `epoch` has: a stock store elsewhere whose
+    -- numbers are behind it has lost something.
+    decided_seq     INTEGER NOT NULL DEFAULT 0,
     version         INTEGER NOT NULL,
     -- Every attempt of this sale has a larger id: scans start here.
     attempts_after  INTEGER NOT NULL,
@@ -134,7 +137,9 @@ CREATE TABLE dead_letters (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     position    TEXT NOT NULL UNIQUE,
     problem     TEXT NOT NULL,
+    -- As it came from the queue, or the line of an attempt that could not be decided.
     payload     BLOB NOT NULL,
+    is_attempt  INTEGER NOT NULL DEFAULT 0 CHECK (is_attempt IN (0, 1)),
     kept_ms     INTEGER NOT NULL,
     replayed_ms INTEGER
 ) STRICT;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
-use flashsale_core::ports::{DeadLetter, DeadLetterRepo, Undecodable};
+use flashsale_core::ports::{DeadItem, DeadLetter, DeadLetterContent, DeadLetterRepo};
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::engine::{Engine, check_batch};
@@ -14,20 +14,26 @@ use crate::rows;
 #[derive(Clone, Debug)]
 pub struct EmbeddedDeadLetterRepo(pub(crate) Arc<Engine>);
 
-const LETTER: &str =
-    "SELECT id, kept_ms, replayed_ms, position, problem, payload FROM dead_letters";
+const LETTER: &str = "SELECT id, kept_ms, replayed_ms, position, problem, payload, is_attempt
+    FROM dead_letters";
 
 #[async_trait]
 impl DeadLetterRepo for EmbeddedDeadLetterRepo {
-    async fn keep(&self, items: &[Undecodable]) -> Result<(), PortError> {
+    async fn keep(&self, items: &[DeadItem]) -> Result<(), PortError> {
         check_batch("keep", items.len())?;
         let now = self.0.clock.now().as_millis();
         self.0.journal.write("keep", |transaction| {
-            let sql = "INSERT INTO dead_letters (position, problem, payload, kept_ms)
-                VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO dead_letters (position, problem, payload, kept_ms, is_attempt)
+                VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
             let mut insert = transaction.prepare_cached(sql)?;
             for item in items {
-                insert.execute(params![item.position, item.problem, item.payload, now])?;
+                let DeadItem {
+                    position,
+                    problem,
+                    content,
+                } = item;
+                let (payload, is_attempt) = (content.stored(), content.is_attempt());
+                insert.execute(params![position, problem, payload, now, is_attempt])?;
             }
             Ok(())
         })
@@ -67,10 +73,10 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         id: row.get(0)?,
         kept_at: rows::timestamp(row, 1)?,
         replayed_at: replayed.map(flashsale_core::domain::Timestamp::from_millis),
-        item: Undecodable {
+        item: DeadItem {
             position: row.get(3)?,
             problem: row.get(4)?,
-            payload: row.get(5)?,
+            content: DeadLetterContent::restored(row.get(6)?, row.get(5)?),
         },
     })
 }

@@ -139,10 +139,14 @@ impl EmbeddedOrderRepo {
                     sold += attempt.quantity.units();
                 }
             }
-            let sql = "UPDATE sales SET remaining_stock = remaining_stock - ?2 WHERE id = ?1";
+            let places = fresh().map(|(attempt, _, _)| (attempt.epoch.get(), attempt.seq));
+            let (epoch, seq) = places.max().unwrap_or_default();
+            let sql = "UPDATE sales SET remaining_stock = remaining_stock - ?2,
+                    decided_seq = CASE epoch WHEN ?3 THEN max(decided_seq, ?4) ELSE decided_seq END
+                WHERE id = ?1";
             transaction
                 .prepare_cached(sql)?
-                .execute(params![sale.id.get(), sold])
+                .execute(params![sale.id.get(), sold, epoch, seq])
         });
         if let Err(error) = stored {
             for (attempt, _, _) in fresh() {

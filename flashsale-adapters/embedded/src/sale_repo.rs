@@ -19,7 +19,8 @@ use crate::rows;
 pub struct EmbeddedSaleRepo(pub(crate) Arc<Engine>);
 
 const SALE: &str = "SELECT sales.id, products.id, products.name, products.description, start_ms,
-        end_ms, phase, initial_stock, added_stock, epoch, version, pause_requested, withdrawn_stock, sealed_epoch
+        end_ms, phase, initial_stock, added_stock, epoch, version, pause_requested, withdrawn_stock, sealed_epoch,
+        decided_seq
     FROM sales JOIN products ON products.id = product_id";
 
 #[async_trait]
@@ -154,10 +155,15 @@ impl EmbeddedSaleRepo {
             };
             let news = change(&mut row);
             if news {
-                let sql =
-                    "UPDATE sales SET phase = ?2, epoch = ?3, sealed_epoch = ?4 WHERE id = ?1";
-                let phase = rows::phase_name(row.phase);
-                let values = params![row.id.get(), phase, row.epoch.get(), row.sealed.get()];
+                let sql = "UPDATE sales SET phase = ?2, epoch = ?3, sealed_epoch = ?4,
+                    decided_seq = ?5 WHERE id = ?1";
+                let values = params![
+                    row.id.get(),
+                    rows::phase_name(row.phase),
+                    row.epoch.get(),
+                    row.sealed.get(),
+                    row.decided_seq,
+                ];
                 transaction.prepare_cached(sql)?.execute(values)?;
             }
             Ok(Some((row, news)))
@@ -329,8 +335,7 @@ fn sale(row: &Row<'_>) -> rusqlite::Result<Sale> {
         pause_requested: row.get(11)?,
         withdrawn_stock: row.get(12)?,
         sealed: rows::epoch(row, 13)?,
-        // Stock and orders are one file: none is ever behind the other.
-        decided_seq: 0,
+        decided_seq: row.get(14)?,
     })
 }
 

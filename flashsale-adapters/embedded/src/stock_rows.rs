@@ -106,22 +106,19 @@ pub(crate) fn store_settlement(
     rows::decide(transaction, next_id(), &this, settlement.decision, now)
 }
 
-/// Stores a result by the port's rules of precedence; returns how many rows it changed.
+/// Stores a result, unless one that is kept stays; returns how many rows it changed.
 pub(crate) fn store_result(
     transaction: &Transaction<'_>,
     result: &SaleResult,
 ) -> rusqlite::Result<usize> {
+    let kept = load_result(transaction, result.product, &result.user)?;
+    if kept.is_some_and(|kept| !result.supersedes(&kept)) {
+        return Ok(0);
+    }
     let columns = DecisionColumns::from(result.decision);
-    let sql = "INSERT INTO results (user_id, product_id, sale_id, attempt_id, decision, order_id,
+    let sql = "INSERT OR REPLACE INTO results (user_id, product_id, sale_id, attempt_id, decision, order_id,
             kept_attempt_id, kept_quantity, reserved_at_ms)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-        ON CONFLICT (user_id, product_id) DO UPDATE SET sale_id = excluded.sale_id,
-            attempt_id = excluded.attempt_id, decision = excluded.decision,
-            order_id = excluded.order_id, kept_attempt_id = excluded.kept_attempt_id,
-            kept_quantity = excluded.kept_quantity, reserved_at_ms = excluded.reserved_at_ms
-        WHERE CASE WHEN excluded.sale_id = sale_id
-            THEN decision <> 'SUCCESS' OR excluded.decision = 'SUCCESS'
-            ELSE (excluded.reserved_at_ms, excluded.sale_id) > (reserved_at_ms, sale_id) END";
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     transaction.prepare_cached(sql)?.execute(params![
         result.user.as_str(),
         result.product.get(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
-use flashsale_core::ports::{SaleRepo, UserRepo};
+use flashsale_core::ports::{DeadLetterRepo, SaleRepo, UserRepo};
 use flashsale_core::testing::{
     self, AttemptQueueRig, AttemptRepoRig, Fixture, ManualClock, OrderRepoRig, StockStoreRig, Task,
 };
@@ -102,6 +102,13 @@ fixture!(
     }
 );
 fixture!(Arc<dyn SaleRepo>, self, engine, _clock, engine.sales());
+fixture!(
+    Arc<dyn DeadLetterRepo>,
+    self,
+    engine,
+    _clock,
+    engine.dead_letters()
+);
 fixture!(Arc<dyn UserRepo>, self, engine, _clock, engine.users());
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,4 +165,10 @@ async fn the_user_repo_keeps_its_contract() {
     let report = testing::user_repo(&Files::new(Decides::AtOnce)).await;
     report.assert_passed();
     assert!(report.skipped().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dead_letter_repo_keeps_its_contract() {
+    let report = testing::dead_letter_repo(&Files::new(Decides::Later)).await;
+    report.assert_passed();
 }

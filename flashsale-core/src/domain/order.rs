@@ -99,6 +99,22 @@ pub struct SaleResult {
     pub reserved_at: Timestamp,
 }
 
+impl SaleResult {
+    /// Whether this result is to replace another one that is kept for the same user and product.
+    ///
+    /// A failure never replaces the success of the same sale; otherwise the later result of a sale
+    /// does. Of two sales, the result whose units were taken later stays, or that of the larger id
+    /// if both were taken in the same millisecond.
+    pub fn supersedes(&self, kept: &Self) -> bool {
+        if self.sale == kept.sale {
+            let success = |result: &Self| matches!(result.decision, Decision::Success(_));
+            success(self) || !success(kept)
+        } else {
+            (self.reserved_at, self.sale) > (kept.reserved_at, kept.sale)
+        }
+    }
+}
+
 /// The order repository's account of a sale, in units unless it says orders. One snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

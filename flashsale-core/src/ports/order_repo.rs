@@ -18,6 +18,10 @@ pub trait OrderRepo: Debug + Send + Sync + 'static {
     /// Decides about attempts of the sale, in order, and keeps the decisions; returns for each
     /// the decision made now or before. Attempts of another sale, or an unknown sale, are
     /// [`Invalid`](crate::ErrorKind::Invalid).
+    ///
+    /// What is decided now about attempts of the sale's present epoch advances
+    /// [`Sale::decided_seq`](crate::domain::Sale::decided_seq) to the largest of their numbers, in
+    /// the same transaction: by it a stock store is found to have lost something.
     async fn commit(
         &self,
         sale: &SaleRef,
@@ -25,7 +29,7 @@ pub trait OrderRepo: Debug + Send + Sync + 'static {
     ) -> Result<Vec<Decision>, PortError>;
 
     /// Fails those of the attempts that are not decided; returns for each the decision made now
-    /// or before.
+    /// or before. Advances `decided_seq` like [`commit`](Self::commit).
     async fn release(
         &self,
         sale: &SaleRef,

@@ -103,9 +103,8 @@ pub trait StockStore: Debug + Send + Sync + 'static {
     /// The stock at one moment, or nothing if the sale is not loaded.
     async fn levels(&self, sale: &SaleRef) -> Result<Option<Levels>, PortError>;
 
-    /// Keeps results for their buyers. A failure never replaces the success of the same sale; of
-    /// two sales, the result whose units were taken later stays, or that of the larger id if both
-    /// were taken in the same millisecond.
+    /// Keeps results for their buyers, in order: of two results of a user and a product, the one
+    /// that [supersedes](SaleResult::supersedes) the other.
     async fn put_results(&self, results: &[SaleResult]) -> Result<(), PortError>;
 
     /// The latest results of these users for a product, in order.

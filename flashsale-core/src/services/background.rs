@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::domain::SaleId;
 use crate::error::PortError;
-use crate::ports::Undecodable;
+use crate::ports::DeadItem;
 
 use super::{EngineServices, Repaired};
 
@@ -89,7 +89,7 @@ pub enum TaskEvent {
     /// Attempts of the sale that were left undone are done.
     Repaired(SaleId, Repaired),
     /// The queue holds what is no attempt, or none that can be decided; it is kept as a dead letter.
-    Undecodable(Undecodable),
+    DeadLetter(DeadItem),
 }
 
 impl TaskReport {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::domain::{Decision, SaleRef};
 use crate::error::{ErrorKind, PortError};
-use crate::ports::{AttemptDecoder, DeadLetter, DeadLetterRepo};
+use crate::ports::{AttemptDecoder, DeadLetter, DeadLetterContent, DeadLetterRepo};
 
 use super::Repair;
 
@@ -56,12 +56,17 @@ impl DeadLetters {
         let Some(letter) = self.repo.find(id).await? else {
             return Ok(ReplayOutcome::Unknown);
         };
-        let Some(decoder) = &self.decoder else {
-            return Ok(ReplayOutcome::Undecodable(letter.item.problem));
-        };
-        let attempt = match decoder.decode(&letter.item.payload) {
-            Ok(attempt) => attempt,
-            Err(problem) => return Ok(ReplayOutcome::Undecodable(problem)),
+        let attempt = match (letter.item.content, &self.decoder) {
+            (DeadLetterContent::Attempt(attempt), _) => attempt,
+            (DeadLetterContent::Undecodable(payload), Some(decoder)) => {
+                match decoder.decode(&payload) {
+                    Ok(attempt) => attempt,
+                    Err(problem) => return Ok(ReplayOutcome::Undecodable(problem)),
+                }
+            }
+            (DeadLetterContent::Undecodable(_), None) => {
+                return Ok(ReplayOutcome::Undecodable(letter.item.problem));
+            }
         };
         let sale = SaleRef {
             id: attempt.sale,

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::{Attempt, Decision, Epoch, SaleRef};
 use crate::error::{ErrorKind, PortError};
 use crate::ports::{
-    AttemptReader, BATCH_MAX, DeadLetterRepo, Delivery, Metric, OrderRepo, Recorder, StockStore,
-    Undecodable,
+    AttemptReader, BATCH_MAX, DeadItem, DeadLetterRepo, Delivery, Metric, OrderRepo, Recorder,
+    StockStore,
 };
 
 use super::join::join;
@@ -41,19 +41,10 @@ pub struct WorkerReport {
     pub decided: usize,
     /// Items that could not be read or decided; they are kept as dead letters and not delivered
     /// again.
-    pub undecodable: Vec<Undecodable>,
+    pub dead_letters: Vec<DeadItem>,
     /// Why the stock store could not be told, if it could not. The orders stand all the same; the
     /// next steps try again, and [`Repair`](super::Repair) tells it what they do not.
     pub unsettled: Option<PortError>,
-}
-
-/// An attempt that the order repository cannot decide about.
-fn refused(attempt: &Attempt, fault: &PortError) -> Undecodable {
-    Undecodable {
-        position: format!("attempt {} of sale {}", attempt.id, attempt.sale),
-        payload: format!("{attempt:?}").into_bytes(),
-        problem: fault.to_string(),
-    }
 }
 
 /// Attempts of a sale, and what was decided about them.
@@ -117,7 +108,7 @@ impl Worker {
             return Ok(report);
         }
         report.unsettled = self.notify(pending).await.err().or(report.unsettled);
-        for items in report.undecodable.chunks(BATCH_MAX) {
+        for items in report.dead_letters.chunks(BATCH_MAX) {
             self.ports.dead_letters.keep(items).await?;
         }
         // After the telling: if this process dies before, the next one tells.
@@ -143,7 +134,7 @@ impl Worker {
                 }
                 Delivery::Undecodable(item) => {
                     unreadable += 1;
-                    report.undecodable.push(item);
+                    report.dead_letters.push(item.into());
                 }
             }
         }
@@ -161,28 +152,48 @@ impl Worker {
         report: &mut WorkerReport,
     ) -> Result<Option<Decided>, PortError> {
         for attempts in attempts.chunks(Self::DECIDED_AT_ONCE) {
-            let deciding = self.ports.orders.commit(sale, attempts);
-            let (decisions, told) = join(deciding, self.notify(pending.take())).await;
+            let deciding = self.commit(sale, attempts);
+            let (decided, told) = join(deciding, self.notify(pending.take())).await;
             report.unsettled = told.err().or(report.unsettled.take());
-            let decisions = match decisions {
-                Ok(decisions) => decisions,
-                // For example of a sale that the database does not have: no retry helps, and
-                // nobody else's attempts may wait for it.
-                Err(fault) if fault.kind() == ErrorKind::Invalid => {
-                    let refused = attempts.iter().map(|attempt| refused(attempt, &fault));
-                    report.undecodable.extend(refused);
-                    continue;
-                }
-                Err(fault) => return Err(fault),
-            };
-            report.decided += decisions.len();
-            pending = Some(Decided {
-                sale: *sale,
-                attempts: attempts.to_vec(),
-                decisions,
-            });
+            let (decided, refused) = decided?;
+            report.decided += decided.decisions.len();
+            report.dead_letters.extend(refused);
+            pending = Some(decided).filter(|decided| !decided.attempts.is_empty());
         }
         Ok(pending)
+    }
+
+    /// Has attempts of a sale decided. What the repository refuses is halved until each attempt
+    /// that cannot be decided, for example of a sale that the database does not have, stands alone:
+    /// no retry helps it, and nobody else's may wait for it.
+    async fn commit(
+        &self,
+        sale: &SaleRef,
+        attempts: &[Attempt],
+    ) -> Result<(Decided, Vec<DeadItem>), PortError> {
+        let mut decided = Decided {
+            sale: *sale,
+            attempts: Vec::with_capacity(attempts.len()),
+            decisions: Vec::with_capacity(attempts.len()),
+        };
+        let (mut refused, mut parts) = (Vec::new(), vec![attempts]);
+        while let Some(part) = parts.pop() {
+            match (self.ports.orders.commit(sale, part).await, part) {
+                (Ok(decisions), _) => {
+                    decided.attempts.extend_from_slice(part);
+                    decided.decisions.extend(decisions);
+                }
+                (Err(fault), [attempt]) if fault.kind() == ErrorKind::Invalid => {
+                    refused.push(DeadItem::undecidable(attempt, &fault));
+                }
+                (Err(fault), _) if fault.kind() == ErrorKind::Invalid => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                (Err(fault), _) => return Err(fault),
+            }
+        }
+        Ok((decided, refused))
     }
 
     /// Tells the stock store and the buyers. What cannot be told now is kept for the next steps.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::Attempt;
-use flashsale_core::ports::{AttemptDecoder, SaleRepo, UserRepo};
+use flashsale_core::ports::{AttemptDecoder, DeadLetterRepo, SaleRepo, UserRepo};
 use flashsale_core::testing::{
     AttemptQueueRig, AttemptRepoRig, Fixture, GarbageSource, ManualClock, MemoryAttemptQueue,
-    MemoryAttemptRepo, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo, MemoryStockStore,
-    MemoryUserRepo, OrderRepoRig, StockStoreRig,
+    MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo,
+    MemoryStockStore, MemoryUserRepo, OrderRepoRig, StockStoreRig,
 };
 
 #[derive(Debug)]
@@ -72,6 +72,14 @@ impl Fixture<Arc<dyn SaleRepo>> for InMemory {
 impl Fixture<Arc<dyn UserRepo>> for InMemory {
     async fn open(&self, _place: &str) -> Result<Arc<dyn UserRepo>, PortError> {
         Ok(Arc::new(MemoryUserRepo::default()))
+    }
+}
+
+#[async_trait]
+impl Fixture<Arc<dyn DeadLetterRepo>> for InMemory {
+    async fn open(&self, _place: &str) -> Result<Arc<dyn DeadLetterRepo>, PortError> {
+        let clock = Arc::new(ManualClock::default());
+        Ok(Arc::new(MemoryDeadLetterRepo::new(clock)))
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use flashsale_core::domain::{AllocationState, NewSale, Phase, Sale, SaleChange, SaleId, Window};
 use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, Delivery, Leadership, Published, QueuePosition, StockStoreExt,
+    AttemptQueue, AttemptReader, DeadLetterContent, Delivery, Leadership, Published, QueuePosition,
+    StockStoreExt,
 };
 use flashsale_core::services::{
     AcceptAfter, AcknowledgeTask, AttemptOutcome, BackgroundLimits, BackgroundLoop, BackgroundTask,
@@ -536,7 +537,8 @@ async fn a_worker_reports_what_is_no_attempt() {
     let mut task = WorkerTask::new(&shop.engine(), "workers");
     let events = step(&mut task, 0).await;
     assert!(
-        matches!(&events[..], [TaskEvent::Undecodable(item)] if item.payload == b"?"),
+        matches!(&events[..], [TaskEvent::DeadLetter(item)]
+            if item.content == DeadLetterContent::Undecodable(b"?".to_vec())),
         "{events:?}"
     );
 }

@@ -1,5 +1,5 @@
 use flashsale_core::domain::{AllocationState, OrderStatus};
-use flashsale_core::ports::{Metric, StockStoreExt};
+use flashsale_core::ports::{DeadLetterContent, Metric, StockStoreExt};
 use flashsale_core::services::{
     AcceptAfter, AttemptOutcome, DeadLetters, Relay, RepairLimits, Repaired, ReplayOutcome,
 };
@@ -174,7 +174,10 @@ async fn what_cannot_be_read_is_kept_as_a_dead_letter() {
     let [letter] = &kept[..] else {
         panic!("{kept:?}");
     };
-    assert_eq!(letter.item.payload, b"\x00 rubbish");
+    assert_eq!(
+        letter.item.content,
+        DeadLetterContent::Undecodable(b"\x00 rubbish".to_vec())
+    );
     assert_eq!(letters.list(Some(letter.id), 10).await.unwrap(), []);
     let replayed = letters.replay(letter.id).await.unwrap();
     assert!(matches!(replayed, ReplayOutcome::Undecodable(_)));

@@ -1,9 +1,16 @@
 use std::sync::Arc;
 
-use flashsale_core::domain::{AllocationState, OrderStatus};
-use flashsale_core::ports::{AttemptQueue, Metric, OrderRepo, StockStore, StockStoreExt};
-use flashsale_core::services::{Verdict, Worker};
+use async_trait::async_trait;
+use flashsale_core::domain::{
+    AllocationState, Attempt, AttemptId, Decision, FailReason, Order, OrderId, OrderStatus, SaleId,
+    SaleRef, Totals, UserId,
+};
+use flashsale_core::ports::{
+    AttemptQueue, DeadLetterContent, Metric, OrderRepo, StockStore, StockStoreExt,
+};
+use flashsale_core::services::{DeadLetters, ReplayOutcome, Verdict, Worker};
 use flashsale_core::testing::{FaultRates, Faults, Faulty};
+use flashsale_core::{ErrorKind, PortError};
 
 use crate::shop::{FAIL_AFTER, FAIL_BEFORE, Shop, user};
 
@@ -16,7 +23,7 @@ async fn attempts_become_orders_and_the_stock_store_is_told() {
     let mut reader = shop.queue.subscribe("workers").await.unwrap();
     let step = shop.worker().step(&mut *reader, 0).await.unwrap();
     assert_eq!(step.decided, 2);
-    assert!(step.unsettled.is_none() && step.undecodable.is_empty());
+    assert!(step.unsettled.is_none() && step.dead_letters.is_empty());
     assert_eq!(shop.memory_queue.committed("workers"), 2);
     let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
     assert_eq!((totals.sold, totals.remaining, totals.failed), (2, 1, 0));
@@ -96,12 +103,15 @@ async fn what_cannot_be_read_is_reported_once() {
     let mut reader = shop.queue.subscribe("workers").await.unwrap();
     let step = shop.worker().step(&mut *reader, 0).await.unwrap();
     assert_eq!(step.decided, 1);
-    assert_eq!(step.undecodable[0].payload, b"?");
+    assert_eq!(
+        step.dead_letters[0].content,
+        DeadLetterContent::Undecodable(b"?".to_vec())
+    );
     assert_eq!(shop.recorder.get(Metric::Undecodable), 1);
     drop(reader);
     let mut reader = shop.queue.subscribe("workers").await.unwrap();
     let step = shop.worker().step(&mut *reader, 0).await.unwrap();
-    assert!(step.undecodable.is_empty());
+    assert!(step.dead_letters.is_empty());
 }
 
 #[tokio::test]
@@ -196,7 +206,7 @@ async fn an_attempt_of_an_unknown_sale_keeps_nobody_waiting() {
     shop.queue.publish(&[stray]).await.unwrap();
     let mut reader = shop.queue.subscribe("workers").await.unwrap();
     let step = shop.worker().step(&mut *reader, 0).await.unwrap();
-    assert_eq!((step.decided, step.undecodable.len()), (1, 1));
+    assert_eq!((step.decided, step.dead_letters.len()), (1, 1));
     assert_eq!(shop.memory_queue.committed("workers"), 2);
     let order = shop.orders.find(&[accepted.attempt]).await.unwrap();
     assert!(order[0].is_some());
@@ -228,4 +238,120 @@ async fn a_worker_tells_the_stock_store_again_what_it_could_not_be_told() {
         matches!(allocation.state, AllocationState::Sold(_)),
         "{allocation:?}"
     );
+}
+
+/// Orders of which one user's are refused, and with them their batch.
+#[derive(Debug)]
+struct Picky {
+    inner: Arc<dyn OrderRepo>,
+    refused: UserId,
+}
+
+#[async_trait]
+impl OrderRepo for Picky {
+    async fn commit(
+        &self,
+        sale: &SaleRef,
+        attempts: &[Attempt],
+    ) -> Result<Vec<Decision>, PortError> {
+        if attempts.iter().any(|attempt| attempt.user == self.refused) {
+            return Err(PortError::new(ErrorKind::Invalid, "picky", "commit"));
+        }
+        self.inner.commit(sale, attempts).await
+    }
+
+    async fn release(
+        &self,
+        sale: &SaleRef,
+        attempts: &[Attempt],
+        reason: FailReason,
+    ) -> Result<Vec<Decision>, PortError> {
+        self.inner.release(sale, attempts, reason).await
+    }
+
+    async fn find(&self, attempts: &[AttemptId]) -> Result<Vec<Option<Order>>, PortError> {
+        self.inner.find(attempts).await
+    }
+
+    async fn list(
+        &self,
+        sale: SaleId,
+        after: Option<OrderId>,
+        max: usize,
+    ) -> Result<Vec<Order>, PortError> {
+        self.inner.list(sale, after, max).await
+    }
+
+    async fn totals(&self, sale: SaleId) -> Result<Option<Totals>, PortError> {
+        self.inner.totals(sale).await
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_cannot_be_decided_takes_no_other_with_it() {
+    let (mut shop, sale) = Shop::selling(9).await;
+    for name in ["ann", "bob", "cem", "dea", "eve"] {
+        shop.accepted(name, sale.id).await;
+    }
+    shop.orders = Arc::new(Picky {
+        inner: shop.orders.clone(),
+        refused: user("dea"),
+    });
+    let mut reader = shop.queue.subscribe("workers").await.unwrap();
+    let step = shop.worker().step(&mut *reader, 0).await.unwrap();
+    assert_eq!(step.decided, 4);
+    let [letter] = &step.dead_letters[..] else {
+        panic!("{step:?}");
+    };
+    let DeadLetterContent::Attempt(attempt) = &letter.content else {
+        panic!("{letter:?}");
+    };
+    assert_eq!(attempt.user, user("dea"));
+    assert_eq!(shop.memory_queue.committed("workers"), 5);
+    let levels = shop.stock.levels(&sale.key()).await.unwrap().unwrap();
+    assert_eq!((levels.reserved, levels.sold), (1, 4));
+}
+
+#[tokio::test]
+async fn an_attempt_of_a_sale_that_is_made_later_can_be_replayed() {
+    let (shop, sale) = Shop::selling(3).await;
+    let next = SaleId::new(sale.id.get() + 1).unwrap();
+    let stray = Attempt {
+        id: flashsale_core::testing::SequentialIds::id(99),
+        sale: next,
+        product: sale.product.id,
+        user: user("bob"),
+        quantity: flashsale_core::domain::Quantity::ONE,
+        epoch: sale.epoch,
+        seq: 1,
+        reserved_at: sale.window.start,
+    };
+    shop.queue.publish(&[stray]).await.unwrap();
+    shop.work().await;
+    let letters = DeadLetters {
+        repo: shop.dead_letters.clone(),
+        decoder: None,
+        repair: shop.repair(),
+    };
+    let [letter] = &letters.list(None, 10).await.unwrap()[..] else {
+        panic!("one letter is kept");
+    };
+    let early = letters.replay(letter.id).await.unwrap();
+    assert!(
+        matches!(early, ReplayOutcome::Undecodable(_)),
+        "it was {early:?}"
+    );
+    let new = flashsale_core::domain::NewSale {
+        product_name: "bulb".to_owned(),
+        product_description: String::new(),
+        window: sale.window,
+        stock: 3,
+    };
+    let made = shop.sale_service().create(&new).await.unwrap().unwrap();
+    assert_eq!(made.sale.id, next);
+    let replayed = letters.replay(letter.id).await.unwrap();
+    let ReplayOutcome::Decided(Decision::Success(_)) = replayed else {
+        panic!("{replayed:?}");
+    };
+    assert_eq!(letters.replay(letter.id).await.unwrap(), replayed);
 }

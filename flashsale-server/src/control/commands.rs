@@ -188,7 +188,7 @@ impl Commands {
                 reason.name()
             )),
             ReplayOutcome::Undecodable(problem) => {
-                Reply::Refused(format!("dead letter {id} still cannot be read: {problem}"))
+                Reply::Refused(format!("dead letter {id} still is no order: {problem}"))
             }
             ReplayOutcome::Unknown => unknown_letter(id),
         })

@@ -33,10 +33,11 @@ pub(super) fn line(view: &SaleView, now: Timestamp) -> SaleLine {
 /// A dead letter as it is printed.
 pub(super) fn letter(letter: &DeadLetter) -> LetterLine {
     let item = &letter.item;
-    let payload = match std::str::from_utf8(&item.payload) {
+    let stored = item.content.stored();
+    let payload = match std::str::from_utf8(&stored) {
         Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n') => text.to_owned(),
         _ => {
-            let digits = item.payload.iter().map(|byte| format!("{byte:02x}"));
+            let digits = stored.iter().map(|byte| format!("{byte:02x}"));
             digits.fold("0x".to_owned(), |text, byte| text + &byte)
         }
     };

@@ -109,6 +109,25 @@ fn a_stock_that_differs_is_rebuilt_when_asked_for() {
 }
 
 #[test]
+fn an_attempt_that_was_not_decided_becomes_an_order_when_it_is_replayed() {
+    let shop = Shop::new();
+    shop.open_sale("Lamp", 10);
+    tamper(
+        &shop,
+        "INSERT INTO dead_letters (position, problem, payload, is_attempt, kept_ms)
+        SELECT 'attempt', 'no such sale', CAST('attempt=0190f3a1-7c11-7a3e-9f00-0c6f5e1d2a3b sale='
+            || id || ' product=' || product_id || ' user=ann quantity=1 epoch=' || epoch
+            || ' seq=1 reserved_ms=1' AS BLOB), 1, 1000 FROM sales",
+    );
+    let shown = stdout(&shop.run(&["dlq", "show", "1"]));
+    assert!(shown.contains("user=ann"), "{shown}");
+    let replayed = stdout(&shop.run(&["dlq", "replay", "1"]));
+    assert!(replayed.contains("Dead letter 1 is order"), "{replayed}");
+    let report = shop.json(&["audit", "1", "--json"]);
+    assert_eq!(report["verdict"], "EXACT", "{report}");
+}
+
+#[test]
 fn dead_letters_are_listed_shown_and_tried_again() {
     let shop = Shop::new();
     shop.open_sale("Lamp", 10);

@@ -113,6 +113,23 @@ async fn what_cannot_be_read_in_kafka_becomes_a_dead_letter_and_holds_nobody_up(
 }
 
 #[test]
+fn a_dead_letter_of_an_attempt_that_was_not_decided_becomes_an_order() {
+    let shop = Shop::new();
+    let (sale, _) = shop.sale("Lamp", 10, "now", "+1h");
+    shop.psql(&format!(
+        "INSERT INTO dead_letters (position, problem, payload, is_attempt, kept_ms)
+         SELECT 'attempt', 'no such sale', convert_to(format(
+             'attempt=0190f3a1-7c11-7a3e-9f00-0c6f5e1d2a3b sale=%s product=%s user=ann quantity=1 '
+             'epoch=%s seq=1 reserved_ms=1', id, product_id, epoch), 'UTF8'), true, 1
+         FROM flash_sales WHERE id = {sale}"
+    ));
+    let replayed = shop.run(&["dlq", "replay", "1"]);
+    let told = String::from_utf8(replayed.stdout).unwrap();
+    assert!(told.contains("Dead letter 1 is order"), "{told}");
+    assert_eq!(shop.audit(sale)["verdict"], "EXACT");
+}
+
+#[test]
 fn a_dead_letter_that_can_be_read_by_now_becomes_an_order() {
     let shop = Shop::new();
     let (sale, product) = shop.sale("Lamp", 10, "now", "+1h");

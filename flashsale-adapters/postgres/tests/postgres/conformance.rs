@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
-use flashsale_core::ports::{SaleRepo, UserRepo};
+use flashsale_core::ports::{DeadLetterRepo, SaleRepo, UserRepo};
 use flashsale_core::testing::{self, AttemptRepoRig, Fixture, OrderRepoRig, Task};
 use flashsale_postgres::PostgresDatabase;
 
@@ -70,6 +70,11 @@ fixture!(
     }
 );
 fixture!(Arc<dyn SaleRepo>, database, Arc::new(database.sales()));
+fixture!(
+    Arc<dyn DeadLetterRepo>,
+    database,
+    Arc::new(database.dead_letters())
+);
 fixture!(Arc<dyn UserRepo>, database, Arc::new(database.users()));
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,4 +103,10 @@ async fn the_attempt_repo_keeps_its_contract() {
     let report = testing::attempt_repo(&Shared::new().await).await;
     report.assert_passed();
     assert!(report.skipped().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dead_letter_repo_keeps_its_contract() {
+    let report = testing::dead_letter_repo(&Shared::new().await).await;
+    report.assert_passed();
 }

@@ -60,9 +60,9 @@ impl BackgroundTask for WorkerTask {
         match self.decide().await {
             Ok(decided) => TaskReport {
                 events: decided
-                    .undecodable
+                    .dead_letters
                     .into_iter()
-                    .map(TaskEvent::Undecodable)
+                    .map(TaskEvent::DeadLetter)
                     .collect(),
                 fault: decided.unsettled,
             },

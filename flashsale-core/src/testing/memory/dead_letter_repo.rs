@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{check_batch, lock};
 use crate::error::PortError;
-use crate::ports::{Clock, DeadLetter, DeadLetterRepo, Undecodable};
+use crate::ports::{Clock, DeadItem, DeadLetter, DeadLetterRepo};
 
 /// Dead letters in memory. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl MemoryDeadLetterRepo {
 
 #[async_trait]
 impl DeadLetterRepo for MemoryDeadLetterRepo {
-    async fn keep(&self, items: &[Undecodable]) -> Result<(), PortError> {
+    async fn keep(&self, items: &[DeadItem]) -> Result<(), PortError> {
         check_batch(items.len(), "keep")?;
         let kept_at = self.clock.now();
         let mut letters = lock(&self.letters);

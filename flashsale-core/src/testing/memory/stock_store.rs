@@ -193,16 +193,7 @@ impl StockStore for MemoryStockStore {
         let mut kept = lock(&self.results);
         for new in results {
             let place = (new.product, new.user.clone());
-            let stays = kept.get(&place).is_some_and(|old| {
-                let success = matches!(old.decision, Decision::Success(_));
-                let failure = matches!(new.decision, Decision::Failed(_));
-                if old.sale == new.sale {
-                    success && failure
-                } else {
-                    (old.reserved_at, old.sale) > (new.reserved_at, new.sale)
-                }
-            });
-            if !stays {
+            if kept.get(&place).is_none_or(|old| new.supersedes(old)) {
                 kept.insert(place, new.clone());
             }
         }

@@ -41,11 +41,13 @@ pub enum StockMutation {
     TellsTheNewestFirst,
     /// The last result counts, whatever it is.
     KeepsTheLastResult,
+    /// Of two sales, the result of the larger id stays, whenever its units were taken.
+    KeepsTheResultOfTheLargerId,
 }
 
 impl StockMutation {
     /// All that is wrong with one.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::OversellsByOne,
         Self::ForgetsOnePerUser,
         Self::TellsTheRetrysId,
@@ -58,6 +60,7 @@ impl StockMutation {
         Self::IgnoresTheEpoch,
         Self::TellsTheNewestFirst,
         Self::KeepsTheLastResult,
+        Self::KeepsTheResultOfTheLargerId,
     ];
 }
 
@@ -319,10 +322,21 @@ impl StockStore for MutantStockStore {
 
     async fn put_results(&self, results: &[SaleResult]) -> Result<(), PortError> {
         self.inner.put_results(results).await?;
-        let places = results
-            .iter()
-            .map(|result| ((result.product, result.user.clone()), result.clone()));
-        self.state().results.extend(places);
+        let mut state = self.state();
+        for new in results {
+            let place = (new.product, new.user.clone());
+            let stays = self.is(StockMutation::KeepsTheResultOfTheLargerId)
+                && state.results.get(&place).is_some_and(|old| {
+                    if old.sale == new.sale {
+                        !new.supersedes(old)
+                    } else {
+                        old.sale > new.sale
+                    }
+                });
+            if !stays {
+                state.results.insert(place, new.clone());
+            }
+        }
         Ok(())
     }
 
@@ -332,11 +346,13 @@ impl StockStore for MutantStockStore {
         users: &[UserId],
     ) -> Result<Vec<Option<SaleResult>>, PortError> {
         let results = self.inner.results(product, users).await?;
-        if !self.is(StockMutation::KeepsTheLastResult) {
+        if !self.is(StockMutation::KeepsTheLastResult)
+            && !self.is(StockMutation::KeepsTheResultOfTheLargerId)
+        {
             return Ok(results);
         }
-        let last = &self.state().results;
-        let result = |user: &UserId| last.get(&(product, user.clone())).cloned();
+        let kept = &self.state().results;
+        let result = |user: &UserId| kept.get(&(product, user.clone())).cloned();
         Ok(users.iter().map(result).collect())
     }
 }

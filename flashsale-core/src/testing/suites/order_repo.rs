@@ -41,6 +41,7 @@ pub async fn order_repo(fixture: &dyn Fixture<OrderRepoRig>) -> Report {
             deciding::duplicates_inside_a_batch_are_decided_once,
             deciding::a_restock_adds_units,
             deciding::a_closed_sale_honours_what_was_reserved,
+            deciding::what_is_decided_advances_the_decided_seq,
             deciding::attempts_of_another_sale_are_invalid,
             deciding::an_unknown_sale_is_invalid,
             deciding::an_empty_batch_is_answered_with_nothing,

@@ -102,6 +102,13 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// What the sale says is decided.
+    pub(super) async fn decided_seq(&self) -> Result<u64, Violation> {
+        let sale = self.rig.sales.find(self.sale.id).await?;
+        let sale = sale.ok_or_else(|| Violation::new("the sale must be found"))?;
+        Ok(sale.decided_seq)
+    }
+
     pub(super) async fn totals(&self) -> Result<Totals, Violation> {
         let totals = self.orders.totals(self.sale.id).await?;
         totals.ok_or_else(|| Violation::new("the sale must have totals"))

@@ -209,6 +209,33 @@ pub(super) async fn a_closed_sale_honours_what_was_reserved(rigs: Rigs<'_>) -> C
     Ok(Ran::Yes)
 }
 
+pub(super) async fn what_is_decided_advances_the_decided_seq(rigs: Rigs<'_>) -> Checked {
+    let bench = Bench::open(rigs, 2).await?;
+    let numbered = |number, seq| Attempt {
+        seq,
+        ..bench.attempt(number)
+    };
+    ensure_eq!("before", bench.decided_seq().await?, 0);
+    bench.commit(&[numbered(1, 3), numbered(2, 7)]).await?;
+    ensure_eq!("after two orders", bench.decided_seq().await?, 7);
+    bench.commit(&[numbered(3, 5)]).await?;
+    ensure_eq!("after an earlier one", bench.decided_seq().await?, 7);
+    bench.commit(&[numbered(4, 9)]).await?;
+    ensure_eq!("after a failure", bench.decided_seq().await?, 9);
+    let old = Attempt {
+        epoch: Epoch::new(0),
+        ..numbered(5, 50)
+    };
+    bench.commit(&[old, numbered(6, 10)]).await?;
+    ensure_eq!("after an older epoch", bench.decided_seq().await?, 10);
+    let released = [numbered(7, 12)];
+    bench.release(&released, FailReason::Expired).await?;
+    ensure_eq!("after a release", bench.decided_seq().await?, 12);
+    bench.rig.sales.recover(&bench.sale).await?;
+    ensure_eq!("under a new epoch", bench.decided_seq().await?, 0);
+    Ok(Ran::Yes)
+}
+
 pub(super) async fn attempts_of_another_sale_are_invalid(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs, 5).await?;
     let other = create_sale(&*bench.rig.sales, 5).await?.key();

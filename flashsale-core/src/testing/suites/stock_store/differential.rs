@@ -1,8 +1,10 @@
+use std::collections::HashMap;
+
 use super::bench::{Bench, order, settlement};
 use crate::domain::{
     Allocation, AllocationState, ApplyOutcome, Attempt, Buyer, Decision, Epoch, FailReason, Kept,
-    Ledger, OpenOutcome, ReserveOutcome, ReserveRequest, SaleChange, SaleRef, Settlement,
-    StockEvent, StockSnapshot, Timestamp,
+    Ledger, OpenOutcome, ReserveOutcome, ReserveRequest, SaleChange, SaleId, SaleRef, SaleResult,
+    Settlement, StockEvent, StockSnapshot, Timestamp, UserId,
 };
 use crate::testing::report::{Checked, Ran, ensure_eq};
 use crate::testing::samples::{START, WINDOW, fresh_attempt_id, units, user};
@@ -14,7 +16,8 @@ const COMMANDS: usize = 250;
 const USERS: u64 = 12;
 const STOCK: u64 = 9;
 
-/// Several sales, 250 random commands each: the store has to give the same answers as the ledger.
+/// Several sales, 250 random commands each: the store has to give the same answers as the ledger,
+/// and to keep the results that supersede the others.
 pub(super) async fn random_commands_are_answered_as_by_the_ledger(rigs: Rigs<'_>) -> Checked {
     for seed in 0..rigs.random_sales() {
         let mut run = Run::new(rigs, seed).await?;
@@ -44,6 +47,7 @@ struct Run<'a> {
     /// What was ever reserved, to settle it well or badly.
     attempts: Vec<Attempt>,
     orders: i64,
+    results: HashMap<UserId, SaleResult>,
 }
 
 impl<'a> Run<'a> {
@@ -58,6 +62,7 @@ impl<'a> Run<'a> {
             earliest,
             attempts: Vec::new(),
             orders: 0,
+            results: HashMap::new(),
             bench,
         })
     }
@@ -70,6 +75,7 @@ impl<'a> Run<'a> {
             75..84 => self.apply().await?,
             84..86 => self.fence().await?,
             86..90 => self.open().await?,
+            90..94 => self.put_results().await?,
             _ => self.look().await?,
         }
         let levels = self.bench.store.levels(&self.bench.sale).await?;
@@ -254,6 +260,47 @@ impl<'a> Run<'a> {
             self.ledger.resume_at(levels.seq);
         }
         ensure_eq!(format!("open {sale:?}"), answer, expected);
+        Ok(())
+    }
+
+    /// A result of this sale or of another of the product, some of whose ids have more digits than
+    /// others or differ only where a float would not see it.
+    fn result(&mut self) -> SaleResult {
+        let id = match self.random.below(6) {
+            0 => self.bench.sale.id.get() + 1,
+            1 => 9,
+            2 => 10,
+            3 => (1 << 53) + self.random.below(2).cast_signed(),
+            _ => self.bench.sale.id.get(),
+        };
+        let decision = self.decision();
+        SaleResult {
+            user: user(self.random.below(USERS / 3)),
+            product: self.bench.sale.product,
+            sale: SaleId::new(id).expect("positive"),
+            attempt: fresh_attempt_id(),
+            decision,
+            reserved_at: START.plus_ms(self.random.below(4).cast_signed() - 1),
+        }
+    }
+
+    async fn put_results(&mut self) -> Result<(), Violation> {
+        let results: Vec<_> = (0..=self.random.below(5)).map(|_| self.result()).collect();
+        self.bench.store.put_results(&results).await?;
+        for new in results {
+            match self.results.get_mut(&new.user) {
+                Some(kept) if !new.supersedes(kept) => {}
+                Some(kept) => *kept = new,
+                None => {
+                    self.results.insert(new.user.clone(), new);
+                }
+            }
+        }
+        let users: Vec<_> = (0..USERS).map(user).collect();
+        let product = self.bench.sale.product;
+        let kept = self.bench.store.results(product, &users).await?;
+        let expected: Vec<_> = users.iter().map(|u| self.results.get(u).cloned()).collect();
+        ensure_eq!("the results", kept, expected);
         Ok(())
     }
 
