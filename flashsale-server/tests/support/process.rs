@@ -102,7 +102,7 @@ impl ServerProcess {
     }
 
     /// Waits until it has left by itself.
-    pub(crate) fn lag(&mut self) -> ExitStatus {
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
