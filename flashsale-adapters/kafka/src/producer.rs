@@ -180,7 +180,7 @@ impl Producer {
         match batches.back_mut() {
             Some(batch) if batch.len() + attempts.len() <= BATCH_MAX => batch.add(attempts, reply),
             _ => {
-                let mut batch = ProducerBatch::new();
+                let mut batch = ProducerBatch::new(self.circuit.delivered());
                 batch.add(attempts, reply);
                 batches.push_back(batch);
             }
@@ -210,10 +210,9 @@ impl Producer {
 
     /// Waits for the deliveries of a batch, and answers its calls.
     async fn answer(self: Arc<Self>, batch: ProducerBatch, deliveries: Arc<Deliveries>) {
-        let before = self.circuit.delivered();
         let finished = timeout_at(batch.since + self.wait, deliveries.finished());
-        // Some partition may be slow while others work.
-        if finished.await.is_err() && self.circuit.delivered() == before {
+        // Some partition may be slow while others work, or the batch has waited for its turn.
+        if finished.await.is_err() && self.circuit.delivered() == batch.delivered_before {
             self.circuit.open();
         }
         batch.answer(&deliveries);

@@ -14,6 +14,8 @@ use crate::message::encode;
 pub(crate) struct ProducerBatch {
     /// When the first call came.
     pub(crate) since: Instant,
+    /// How many messages had been delivered by then.
+    pub(crate) delivered_before: u64,
     /// Keys and payloads, one behind the other.
     bytes: Vec<u8>,
     messages: Vec<Message>,
@@ -33,9 +35,10 @@ struct Call {
 }
 
 impl ProducerBatch {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(delivered_before: u64) -> Self {
         Self {
             since: Instant::now(),
+            delivered_before,
             bytes: Vec::new(),
             messages: Vec::new(),
             calls: Vec::new(),
