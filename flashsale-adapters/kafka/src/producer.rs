@@ -282,7 +282,8 @@ impl Drop for Producer {
 }
 
 /// The task that hands batches over, one after the other. Two at a time were measured: they make
-/// batches half as long, and cost a tenth more for each attempt.
+/// batches half as long, and cost a tenth more for each attempt. So was holding each back for 2 ms: it
+/// makes them twice as long, and neither faster nor cheaper to speak of.
 struct Sender {
     producer: Arc<Producer>,
     /// Nothing is left to send.
