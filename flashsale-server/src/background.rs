@@ -122,17 +122,17 @@ async fn repeat<S: Future + Unpin>(task: &mut BackgroundLoop, begin: Instant, mu
 }
 
 /// Logs a change of state, and nothing while it stays the same.
-fn log_change(chore: &str, last: Option<&Trouble>, now: Option<&Trouble>) {
+fn log_change(task: &str, last: Option<&Trouble>, now: Option<&Trouble>) {
     if last == now {
         return;
     }
     match now {
-        None => tracing::info!(chore, "works again"),
+        None => tracing::info!(task, "works again"),
         Some(Trouble::Fault(error)) => {
-            tracing::warn!(chore, error, "does not get on; trying again")
+            tracing::warn!(task, error, "does not get on; trying again")
         }
         // The panic itself has been printed where it happened.
-        Some(Trouble::Panic) => tracing::error!(chore, "met a bug; trying again"),
+        Some(Trouble::Panic) => tracing::error!(task, "met a bug; trying again"),
     }
 }
 

@@ -38,7 +38,7 @@ fn only_the_owner_can_open_it_and_it_goes_with_the_server() {
     assert!(metadata.file_type().is_socket());
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
     server.signal(Signal::TERM);
-    assert!(server.lag().success());
+    assert!(server.wait_for_end().success());
     assert!(!beside(&shop).exists());
 }
 
@@ -65,7 +65,7 @@ fn a_deep_folder_has_one_too() {
     assert!(fs::metadata(beside(&shop)).unwrap().is_file());
     shop.open_sale("Lamp", 10);
     server.signal(Signal::TERM);
-    assert!(server.lag().success());
+    assert!(server.wait_for_end().success());
     assert!(!beside(&shop).exists());
 
     // What a killed server leaves is replaced, the folder of its socket too.

@@ -107,7 +107,7 @@ async fn a_request_that_was_accepted_is_answered_before_the_server_leaves() {
         let answer = client.answer().await.unwrap();
         assert_eq!(answer.code(), "INVALID_CREDENTIALS");
 
-        let status = server.lag();
+        let status = server.wait_for_end();
         assert_eq!(status.code(), Some(0));
         assert!(asked.elapsed() < Duration::from_secs(10));
         assert!(Client::connect(server.address).await.is_err());
@@ -125,7 +125,7 @@ async fn a_request_that_never_ends_does_not_keep_the_server() {
     assert_eq!(client.answer().await.unwrap().status, 100);
     let asked = Instant::now();
     server.signal(Signal::TERM);
-    assert_eq!(server.lag().code(), Some(0));
+    assert_eq!(server.wait_for_end().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(10));
 }
 
@@ -134,7 +134,7 @@ fn an_idle_server_leaves_at_once_and_its_log_is_json_without_secrets() {
     let shop = Shop::new();
     let mut server = shop.serve();
     server.signal(Signal::TERM);
-    assert_eq!(server.lag().code(), Some(0));
+    assert_eq!(server.wait_for_end().code(), Some(0));
     let stopped: Value = serde_json::from_str(&server.wait_for_log("stopped")).unwrap();
     assert_eq!(stopped["level"], "INFO");
 }
@@ -148,7 +148,7 @@ async fn attempts_survive_a_restart() {
     let mut client = Client::connect(server.address).await.unwrap();
     let first = client.attempt(1, &token).await.unwrap();
     server.signal(Signal::TERM);
-    server.lag();
+    server.wait_for_end();
 
     let server = shop.serve();
     let mut client = Client::connect(server.address).await.unwrap();

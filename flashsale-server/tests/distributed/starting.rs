@@ -151,7 +151,7 @@ async fn a_process_that_is_asked_to_leave_finishes_what_it_accepted() {
         for process in [&mut api, &mut worker] {
             let since = Instant::now();
             process.signal(Signal::TERM);
-            assert!(process.lag().success());
+            assert!(process.wait_for_end().success());
             let took = since.elapsed();
             assert!(took < Duration::from_secs(10), "leaving took {took:?}");
         }
