@@ -95,3 +95,12 @@ async fn the_token_issuer_in_memory_keeps_its_contract() {
 async fn the_dead_letters_in_memory_keep_the_contract() {
     testing::dead_letter_repo(&InMemory).await.assert_passed();
 }
+
+#[tokio::test]
+async fn a_sole_process_keeps_the_contract_of_leadership() {
+    let leaders = testing::Leaders {
+        ours: Arc::new(flashsale_core::ports::SoleProcess),
+        theirs: None,
+    };
+    testing::leadership(&leaders).await.assert_passed();
+}

@@ -346,7 +346,7 @@ impl FlashSaleService {
             return Err(PortError::new(
                 ErrorKind::Unavailable,
                 "catalogue",
-                "standing",
+                "purchase status",
             ));
         }
         let stock = &self.ports.stock;
@@ -378,7 +378,7 @@ impl FlashSaleService {
                 return Err(PortError::new(
                     ErrorKind::Unavailable,
                     "stock store",
-                    "standing",
+                    "purchase status",
                 ));
             }
         }

@@ -143,7 +143,7 @@ impl Worker {
     }
 
     /// Has attempts of a sale decided. While a part of them is being decided, the one before is
-    /// told, beginning with `untold`; gives the last one.
+    /// told, beginning with `pending`; gives the last one.
     async fn decide(
         &self,
         sale: &SaleRef,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::ports::{DeadLetterRepo, SaleRepo, UserRepo};
-use flashsale_core::testing::{self, AttemptRepoRig, Fixture, OrderRepoRig, Task};
+use flashsale_core::testing::{
+    self, AttemptRepoRig, Fixture, HealthChecks, Leaders, OrderRepoRig, Task,
+};
 use flashsale_postgres::PostgresDatabase;
 
 use crate::shop;
@@ -109,4 +111,29 @@ async fn the_attempt_repo_keeps_its_contract() {
 async fn the_dead_letter_repo_keeps_its_contract() {
     let report = testing::dead_letter_repo(&Shared::new().await).await;
     report.assert_passed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_keeps_its_contract() {
+    let shared = Shared::new().await;
+    let (ours, theirs) = (shared.database(), shared.database());
+    let leaders = Leaders {
+        ours: Arc::new(ours.leadership()),
+        theirs: Some(Arc::new(theirs.leadership())),
+    };
+    let report = testing::leadership(&leaders).await;
+    report.assert_passed();
+    assert!(report.skipped().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_check_keeps_its_contract() {
+    let (_, sound) = shop::fresh().await;
+    let checks = HealthChecks {
+        sound: Arc::new(sound),
+        away: Arc::new(shop::database("postgres://shop@127.0.0.1:1/shop")),
+        // It was not migrated.
+        wrong: Arc::new(shop::database(shop::SERVER.fresh_database())),
+    };
+    testing::health_check(&checks).await.assert_passed();
 }
