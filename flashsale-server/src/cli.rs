@@ -56,7 +56,7 @@ enum Command {
     /// Manage users, on a stopped or a running server
     #[command(subcommand)]
     User(user::UserCommand),
-    /// Reconciliation for every unit of a sale: exits 0 exact, 1 drift that is being repaired,
+    /// Account for every unit of a sale: exits 0 exact, 1 drift that is being repaired,
     /// 2 violation, 3 not audited
     Audit(audit::AuditArgs),
     /// Look at messages of the queue that could not be turned into orders

@@ -19,7 +19,7 @@ pub(crate) use address::{ControlAddress, canonical};
 pub(crate) use client::{AskError, ask};
 pub(crate) use commands::Commands;
 pub(crate) use protocol::{
-    AuditReport, Change, LetterLine, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine,
-    StoryReport,
+    AuditReport, Change, DeadLetterLine, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine,
+    TimelineReport,
 };
 pub(crate) use socket::ControlSocket;

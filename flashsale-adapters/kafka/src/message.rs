@@ -157,7 +157,8 @@ fn id<T: FromStr<Err = InvalidId>>(name: &str, text: Option<&str>) -> Result<T, 
     text.parse().map_err(|error| format!("{name} {error}"))
 }
 
-/// A moment as RFC 3339 writes it, with milliseconds.
+/// A moment as RFC 3339 writes it, with milliseconds. The server has a writer of its own for its
+/// JSON: an adapter sees the core alone, which needs no texts of time.
 #[derive(Debug)]
 struct Rfc3339([u8; 24]);
 

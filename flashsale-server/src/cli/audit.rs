@@ -8,7 +8,7 @@ use super::sale::one_line;
 use super::{CliError, CommonArgs, database, logging, print, print_json};
 #[cfg(feature = "distributed")]
 use crate::config::QueueArgs;
-use crate::control::{AuditReport, Reply, Request, StoryReport};
+use crate::control::{AuditReport, Reply, Request, TimelineReport};
 
 /// `audit SALE`
 #[derive(Debug, Args)]
@@ -57,11 +57,11 @@ pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, CliError> {
     };
     let report = match database::perform(&store, deps, request).await {
         Ok(Reply::Audit(report)) => report,
-        Ok(Reply::UserTimeline(story)) => {
+        Ok(Reply::UserTimeline(timeline)) => {
             if args.json {
-                print_json(&story)?;
+                print_json(&timeline)?;
             } else {
-                print(&told(&story))?;
+                print(&timeline_text(&timeline))?;
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -124,11 +124,11 @@ fn table(report: &AuditReport) -> String {
     text
 }
 
-fn told(story: &StoryReport) -> String {
-    let sale = &story.sale;
+fn timeline_text(timeline: &TimelineReport) -> String {
+    let sale = &timeline.sale;
     let name = one_line(&sale.product_name);
-    let mut text = format!("Sale {}: {name}, user {}\n\n", sale.id, story.user_id);
-    for event in &story.events {
+    let mut text = format!("Sale {}: {name}, user {}\n\n", sale.id, timeline.user_id);
+    for event in &timeline.events {
         let _ = write!(text, "  {}  {}", event.at, event.what);
         if let Some(order) = event.order_id {
             let _ = write!(text, ", order {order}");
@@ -138,9 +138,9 @@ fn told(story: &StoryReport) -> String {
         }
         text.push('\n');
     }
-    if !story.events.is_empty() {
+    if !timeline.events.is_empty() {
         text.push('\n');
     }
-    let _ = writeln!(text, "{}: {}", story.status, story.standing);
+    let _ = writeln!(text, "{}: {}", timeline.status, timeline.standing);
     text
 }

@@ -286,10 +286,10 @@ impl AttemptQueue for NoQueue {
     }
 
     async fn end(&self) -> Result<QueuePosition, PortError> {
-        Err(not_given("mark"))
+        Err(not_given("end"))
     }
 
     async fn lag(&self, _: &str, _: &QueuePosition) -> Result<u64, PortError> {
-        Err(not_given("left"))
+        Err(not_given("lag"))
     }
 }

@@ -7,7 +7,7 @@ use super::sale::one_line;
 use super::{CliError, CommonArgs, database, logging, print, print_json};
 #[cfg(feature = "distributed")]
 use crate::config::QueueArgs;
-use crate::control::{LetterLine, Reply, Request};
+use crate::control::{DeadLetterLine, Reply, Request};
 
 /// `dlq …`
 #[derive(Debug, Subcommand)]
@@ -87,7 +87,7 @@ pub(super) async fn run(command: DlqCommand) -> Result<(), CliError> {
     }
 }
 
-fn list(letters: &[LetterLine]) -> String {
+fn list(letters: &[DeadLetterLine]) -> String {
     let mut text = String::new();
     for letter in letters {
         let replayed = if letter.replayed_at.is_some() {
@@ -107,7 +107,7 @@ fn list(letters: &[LetterLine]) -> String {
     text
 }
 
-fn shown(letter: &LetterLine) -> String {
+fn shown(letter: &DeadLetterLine) -> String {
     let replayed = letter.replayed_at.as_deref().unwrap_or("never");
     format!(
         "Dead letter {}\n  from      {}\n  kept      {}\n  replayed  {replayed}\n  problem   {}\n\n{}\n",

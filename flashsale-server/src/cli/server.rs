@@ -66,7 +66,7 @@ impl Server {
         Commands::new(&self.services)
     }
 
-    /// Serves until the operator requests otherwise, then finishes what was accepted.
+    /// Serves until the operator ends it, then finishes what was accepted.
     ///
     /// `ready` is called when everything works. Without a startup, requests that come earlier wait;
     /// with one they are answered, as far as that can be done.

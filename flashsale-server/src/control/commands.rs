@@ -35,7 +35,7 @@ impl Commands {
             Request::SaleChange { sale, change } => self.change_sale(sale, change).await,
             Request::UserCreate(request) => self.create_user(request).await,
             Request::Audit { sale, repair } => self.audit(sale, repair).await,
-            Request::UserTimeline { sale, user } => self.story(sale, &user).await,
+            Request::UserTimeline { sale, user } => self.timeline(sale, &user).await,
             Request::DeadLetters { after, max } => self.dead_letters(after, max).await,
             Request::DeadLetter { id } => self.dead_letter(id).await,
             Request::Replay { id } => self.replay(id).await,
@@ -145,7 +145,7 @@ impl Commands {
         })
     }
 
-    async fn story(&self, id: i64, user: &str) -> Result<Reply, PortError> {
+    async fn timeline(&self, id: i64, user: &str) -> Result<Reply, PortError> {
         let Ok(user) = UserId::new(user) else {
             let why = "a user id is 1 to 64 visible characters".to_owned();
             return Ok(Reply::Refused(why));
@@ -153,14 +153,16 @@ impl Commands {
         let Ok(sale) = SaleId::new(id) else {
             return Ok(unknown(id));
         };
-        let Some(story) = self.operations.timeline(sale, &user).await? else {
+        let Some(timeline) = self.operations.timeline(sale, &user).await? else {
             return Ok(unknown(id));
         };
         let line = self.line(&SaleView {
-            sale: story.sale.clone(),
+            sale: timeline.sale.clone(),
             levels: None,
         });
-        Ok(Reply::UserTimeline(reports::told(&story, line, &user)))
+        Ok(Reply::UserTimeline(reports::timeline(
+            &timeline, line, &user,
+        )))
     }
 
     async fn dead_letters(&self, after: i64, max: usize) -> Result<Reply, PortError> {

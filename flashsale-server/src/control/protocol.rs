@@ -26,7 +26,7 @@ pub(crate) enum Request {
     },
     /// Make a user.
     UserCreate(NewUserRequest),
-    /// Reconciliation for every unit of a sale.
+    /// Account for every unit of a sale.
     Audit {
         /// Its id.
         sale: i64,
@@ -153,11 +153,11 @@ pub(crate) enum Reply {
     /// The account of a sale.
     Audit(AuditReport),
     /// What a user tried.
-    UserTimeline(StoryReport),
+    UserTimeline(TimelineReport),
     /// Dead letters by ascending id.
-    DeadLetters(Vec<LetterLine>),
+    DeadLetters(Vec<DeadLetterLine>),
     /// One dead letter.
-    DeadLetter(LetterLine),
+    DeadLetter(DeadLetterLine),
     /// What became of a replay, in words.
     Replayed(String),
     /// It was not done, for a reason that the asker can do something about.
@@ -232,21 +232,21 @@ pub(crate) struct StoreLevels {
 /// What one user tried in a sale, as `--json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct StoryReport {
+pub(crate) struct TimelineReport {
     pub(crate) sale: SaleLine,
     pub(crate) user_id: String,
     /// What happened, the oldest first.
-    pub(crate) events: Vec<StoryEvent>,
+    pub(crate) events: Vec<TimelineEvent>,
     /// How things stand now, in words.
     pub(crate) standing: String,
     /// `SUCCESS`, `FAILED`, `PENDING` or `NONE`.
     pub(crate) status: String,
 }
 
-/// A line of a [`StoryReport`].
+/// A line of a [`TimelineReport`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct StoryEvent {
+pub(crate) struct TimelineEvent {
     pub(crate) at: String,
     pub(crate) what: String,
     pub(crate) attempt_id: Option<String>,
@@ -256,7 +256,7 @@ pub(crate) struct StoryEvent {
 /// A dead letter as `--json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct LetterLine {
+pub(crate) struct DeadLetterLine {
     pub(crate) id: i64,
     pub(crate) kept_at: String,
     pub(crate) replayed_at: Option<String>,

@@ -6,7 +6,9 @@ use flashsale_core::domain::{
 use flashsale_core::ports::{DeadLetter, RecordedOutcome};
 use flashsale_core::services::{Reconciliation, SaleView, UserTimeline, Verdict};
 
-use super::protocol::{AuditReport, LetterLine, SaleLine, StoreLevels, StoryEvent, StoryReport};
+use super::protocol::{
+    AuditReport, DeadLetterLine, SaleLine, StoreLevels, TimelineEvent, TimelineReport,
+};
 use crate::rfc3339::rfc3339;
 
 /// A sale as it is printed.
@@ -31,7 +33,7 @@ pub(super) fn line(view: &SaleView, now: Timestamp) -> SaleLine {
 }
 
 /// A dead letter as it is printed.
-pub(super) fn letter(letter: &DeadLetter) -> LetterLine {
+pub(super) fn letter(letter: &DeadLetter) -> DeadLetterLine {
     let item = &letter.item;
     let stored = item.content.stored();
     let payload = match std::str::from_utf8(&stored) {
@@ -41,7 +43,7 @@ pub(super) fn letter(letter: &DeadLetter) -> LetterLine {
             digits.fold("0x".to_owned(), |text, byte| text + &byte)
         }
     };
-    LetterLine {
+    DeadLetterLine {
         id: letter.id,
         kept_at: rfc3339(letter.kept_at),
         replayed_at: letter.replayed_at.map(rfc3339),
@@ -87,9 +89,9 @@ pub(super) fn view(account: &Reconciliation) -> SaleView {
     }
 }
 
-/// A user's story as it is printed.
-pub(super) fn told(story: &UserTimeline, sale: SaleLine, user: &UserId) -> StoryReport {
-    let mut events: Vec<_> = story
+/// What a user tried, as it is printed.
+pub(super) fn timeline(timeline: &UserTimeline, sale: SaleLine, user: &UserId) -> TimelineReport {
+    let mut events: Vec<_> = timeline
         .records
         .iter()
         .filter_map(|record| {
@@ -104,7 +106,7 @@ pub(super) fn told(story: &UserTimeline, sale: SaleLine, user: &UserId) -> Story
             Some((record.at, what.to_owned(), None, None))
         })
         .collect();
-    for order in &story.orders {
+    for order in &timeline.orders {
         let attempt = Some(order.attempt.to_string());
         let taken = "accepted: a unit was set aside".to_owned();
         events.push((order.reserved_at, taken, attempt.clone(), None));
@@ -114,8 +116,8 @@ pub(super) fn told(story: &UserTimeline, sale: SaleLine, user: &UserId) -> Story
         };
         events.push((order.decided_at, what, attempt, id));
     }
-    let decided = |attempt| story.orders.iter().any(|order| order.attempt == attempt);
-    if let Some(allocation) = story
+    let decided = |attempt| timeline.orders.iter().any(|order| order.attempt == attempt);
+    if let Some(allocation) = timeline
         .allocation
         .as_ref()
         .filter(|allocation| !decided(allocation.attempt))
@@ -125,13 +127,13 @@ pub(super) fn told(story: &UserTimeline, sale: SaleLine, user: &UserId) -> Story
         events.push((allocation.reserved_at, taken, attempt, None));
     }
     events.sort_by_key(|(at, ..)| *at);
-    let (status, standing) = purchase_status(story);
-    StoryReport {
+    let (status, standing) = purchase_status(timeline);
+    TimelineReport {
         sale,
         user_id: user.to_string(),
         events: events
             .into_iter()
-            .map(|(at, what, attempt_id, order_id)| StoryEvent {
+            .map(|(at, what, attempt_id, order_id)| TimelineEvent {
                 at: rfc3339(at),
                 what,
                 attempt_id,
@@ -143,12 +145,15 @@ pub(super) fn told(story: &UserTimeline, sale: SaleLine, user: &UserId) -> Story
     }
 }
 
-fn purchase_status(story: &UserTimeline) -> (&'static str, String) {
-    let order = story.orders.iter().find_map(|order| match order.decision {
-        Decision::Success(id) => Some(id),
-        Decision::Failed(_) => None,
-    });
-    let reads = match (&story.allocation, &story.result) {
+fn purchase_status(timeline: &UserTimeline) -> (&'static str, String) {
+    let order = timeline
+        .orders
+        .iter()
+        .find_map(|order| match order.decision {
+            Decision::Success(id) => Some(id),
+            Decision::Failed(_) => None,
+        });
+    let reads = match (&timeline.allocation, &timeline.result) {
         (Some(allocation), _) => match allocation.state {
             AllocationState::Sold(_) => "the buyer reads SUCCESS",
             AllocationState::Reserved { .. } => "the buyer reads PENDING",
@@ -159,7 +164,7 @@ fn purchase_status(story: &UserTimeline) -> (&'static str, String) {
         },
         (None, None) => "the buyer reads that there was no attempt",
     };
-    match (order, &story.allocation) {
+    match (order, &timeline.allocation) {
         (Some(order), _) => ("SUCCESS", format!("Order {order} stands; {reads}.")),
         (None, Some(allocation)) => {
             let logged = match allocation.state {
@@ -170,7 +175,7 @@ fn purchase_status(story: &UserTimeline) -> (&'static str, String) {
             let standing = format!("An attempt is not decided yet: {logged}; {reads}.");
             ("PENDING", standing)
         }
-        (None, None) if !story.orders.is_empty() => {
+        (None, None) if !timeline.orders.is_empty() => {
             let standing = format!("Nothing was bought; {reads} and may try again.");
             ("FAILED", standing)
         }

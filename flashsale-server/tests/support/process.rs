@@ -101,14 +101,14 @@ impl ServerProcess {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits until it has left by itself.
+    /// Waits until it has ended by itself.
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(started.elapsed() < DEADLINE, "the server does not leave");
+            assert!(started.elapsed() < DEADLINE, "the server does not end");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

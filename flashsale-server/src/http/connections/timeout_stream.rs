@@ -56,12 +56,12 @@ impl TimeoutStream {
     fn poll_out_of_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             ready!(self.tick.as_mut().poll(cx));
-            let timeouts = match self.phase {
+            let timeout = match self.phase {
                 Phase::Idle => self.timeouts.idle,
                 Phase::Request => self.timeouts.request,
             };
             let now = Instant::now();
-            if now >= self.since + timeouts {
+            if now >= self.since + timeout {
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             }
             self.tick.as_mut().reset(now + self.timeouts.tick());
