@@ -95,3 +95,8 @@ async fn the_token_issuer_in_memory_keeps_its_contract() {
 async fn the_dead_letters_in_memory_keep_the_contract() {
     testing::dead_letter_repo(&InMemory).await.assert_passed();
 }
+
+#[tokio::test]
+async fn a_sole_process_keeps_the_contract_of_leadership() {
+    testing::leadership(&InMemory).await.assert_passed();
+}

@@ -8,11 +8,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flashsale_core::PortError;
-use flashsale_core::testing::{
-    self, Fixture, ManualClock, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo, MemoryStockStore,
-    MutantOrderRepo, MutantStockStore, OrderMutation, OrderRepoRig, StockMutation, StockStoreRig,
+use flashsale_core::ports::{
+    DeadItem, DeadLetter, DeadLetterContent, DeadLetterRepo, HealthCheck, SoleProcess,
 };
+use flashsale_core::testing::{
+    self, Fixture, HealthCheckRig, LeadershipRig, ManualClock, MemoryDatabase,
+    MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo, MemoryStockStore, MutantOrderRepo,
+    MutantStockStore, OrderMutation, OrderRepoRig, StockMutation, StockStoreRig,
+};
+use flashsale_core::{ErrorKind, PortError};
 
 #[derive(Debug)]
 struct StockMutants(StockMutation);
@@ -119,4 +123,140 @@ async fn a_mutant_with_nothing_wrong_passes() {
     stock.assert_passed();
     let orders = testing::order_repo(&OrderMutants(OrderMutation::Nothing)).await;
     orders.assert_passed();
+}
+
+/// Everybody leads.
+#[derive(Debug)]
+struct EverybodyLeads;
+
+#[async_trait]
+impl Fixture<LeadershipRig> for EverybodyLeads {
+    async fn open(&self, _place: &str) -> Result<LeadershipRig, PortError> {
+        Ok(LeadershipRig {
+            leadership: Arc::new(SoleProcess),
+            other: Some(Arc::new(SoleProcess)),
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_suite_of_leadership_notices_when_everybody_leads() {
+    let report = testing::leadership(&EverybodyLeads).await;
+    let expected = ["a_sale_has_one_leader", "sales_have_leaders_of_their_own"];
+    assert_eq!(report.failed(), expected);
+}
+
+/// A check that always says the same, whatever the service is.
+#[derive(Clone, Copy, Debug)]
+struct Says(Option<ErrorKind>);
+
+#[async_trait]
+impl HealthCheck for Says {
+    async fn check(&self) -> Result<(), PortError> {
+        match self.0 {
+            Some(kind) => Err(PortError::new(kind, "health", "check")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Fixture<HealthCheckRig> for Says {
+    async fn open(&self, _place: &str) -> Result<HealthCheckRig, PortError> {
+        Ok(HealthCheckRig {
+            good: Arc::new(*self),
+            away: Arc::new(*self),
+            silent: Some(Arc::new(*self)),
+            unsuitable: Some(Arc::new(*self)),
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_suite_of_health_notices_a_check_that_always_says_the_same() {
+    let cases = [
+        "a_good_service_can_be_used",
+        "a_service_that_is_away_is_an_error_of_another_kind",
+        "a_service_that_never_answers_is_an_error",
+        "a_service_that_is_not_what_is_needed_is_told_with_a_remedy",
+    ];
+    let fine = testing::health_check(&Says(None)).await;
+    assert_eq!(fine.failed(), cases[1..]);
+    let away = testing::health_check(&Says(Some(ErrorKind::Unavailable))).await;
+    assert_eq!(away.failed(), [cases[0], cases[3]]);
+    // Without a word of what is wrong.
+    let unsuitable = testing::health_check(&Says(Some(ErrorKind::Misconfigured))).await;
+    assert_eq!(unsuitable.failed(), cases);
+}
+
+/// What is wrong with [`MutantLetters`].
+#[derive(Clone, Copy, Debug)]
+enum LetterMutation {
+    /// Attempts are kept as a text that nothing reads.
+    ForgetsAttempts,
+    /// Nobody can tell that a letter was replayed.
+    NeverNotesReplays,
+}
+
+/// Dead letters with something wrong.
+#[derive(Debug)]
+struct MutantLetters {
+    inner: MemoryDeadLetterRepo,
+    mutation: LetterMutation,
+}
+
+#[async_trait]
+impl DeadLetterRepo for MutantLetters {
+    async fn keep(&self, items: &[DeadItem]) -> Result<(), PortError> {
+        let mut items = items.to_vec();
+        if let LetterMutation::ForgetsAttempts = self.mutation {
+            for item in &mut items {
+                let text = item.content.stored().into_owned();
+                item.content = DeadLetterContent::Undecodable(text);
+            }
+        }
+        self.inner.keep(&items).await
+    }
+
+    async fn list(&self, after: Option<i64>, max: usize) -> Result<Vec<DeadLetter>, PortError> {
+        self.inner.list(after, max).await
+    }
+
+    async fn find(&self, id: i64) -> Result<Option<DeadLetter>, PortError> {
+        self.inner.find(id).await
+    }
+
+    async fn replayed(&self, id: i64) -> Result<(), PortError> {
+        match self.mutation {
+            LetterMutation::ForgetsAttempts => self.inner.replayed(id).await,
+            LetterMutation::NeverNotesReplays => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Fixture<Arc<dyn DeadLetterRepo>> for LetterMutation {
+    async fn open(&self, _place: &str) -> Result<Arc<dyn DeadLetterRepo>, PortError> {
+        Ok(Arc::new(MutantLetters {
+            inner: MemoryDeadLetterRepo::new(Arc::new(ManualClock::default())),
+            mutation: *self,
+        }))
+    }
+}
+
+#[tokio::test]
+async fn the_suite_of_the_dead_letters_catches_every_mutant() {
+    for (mutation, meant) in [
+        (
+            LetterMutation::ForgetsAttempts,
+            "an_attempt_is_kept_as_it_was",
+        ),
+        (
+            LetterMutation::NeverNotesReplays,
+            "an_item_is_replayed_once",
+        ),
+    ] {
+        let report = testing::dead_letter_repo(&mutation).await;
+        assert_eq!(report.failed(), [meant], "{mutation:?}: {report}");
+    }
 }

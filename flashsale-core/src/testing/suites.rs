@@ -3,6 +3,8 @@
 mod attempt_queue;
 mod attempt_repo;
 mod dead_letter_repo;
+mod health_check;
+mod leadership;
 mod order_repo;
 mod password_hasher;
 mod sale_repo;
@@ -13,6 +15,8 @@ mod user_repo;
 pub use attempt_queue::{AttemptQueueRig, GarbageSource, attempt_queue};
 pub use attempt_repo::{AttemptRepoRig, attempt_repo};
 pub use dead_letter_repo::dead_letter_repo;
+pub use health_check::{HealthCheckRig, health_check};
+pub use leadership::{LeadershipRig, leadership};
 pub use order_repo::{OrderRepoRig, order_repo};
 pub use password_hasher::password_hasher;
 pub use sale_repo::sale_repo;

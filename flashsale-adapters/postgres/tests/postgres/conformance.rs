@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::ports::{DeadLetterRepo, SaleRepo, UserRepo};
-use flashsale_core::testing::{self, AttemptRepoRig, Fixture, OrderRepoRig, Task};
+use flashsale_core::testing::{
+    self, AttemptRepoRig, Fixture, HealthCheckRig, LeadershipRig, OrderRepoRig, Task,
+};
 use flashsale_postgres::PostgresDatabase;
 
 use crate::shop;
@@ -75,6 +77,16 @@ fixture!(
     database,
     Arc::new(database.dead_letters())
 );
+fixture!(
+    HealthCheckRig,
+    database,
+    HealthCheckRig {
+        good: Arc::new(database),
+        away: Arc::new(shop::database("postgres://shop@127.0.0.1:1/shop")),
+        silent: Some(Arc::new(shop::database(shop::silent()))),
+        unsuitable: Some(Arc::new(shop::database(shop::SERVER.fresh_database()))),
+    }
+);
 fixture!(Arc<dyn UserRepo>, database, Arc::new(database.users()));
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,4 +121,28 @@ async fn the_attempt_repo_keeps_its_contract() {
 async fn the_dead_letter_repo_keeps_its_contract() {
     let report = testing::dead_letter_repo(&Shared::new().await).await;
     report.assert_passed();
+}
+
+#[async_trait]
+impl Fixture<LeadershipRig> for Shared {
+    async fn open(&self, _place: &str) -> Result<LeadershipRig, PortError> {
+        Ok(LeadershipRig {
+            leadership: Arc::new(self.database().leadership()),
+            other: Some(Arc::new(self.database().leadership())),
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_keeps_its_contract() {
+    let report = testing::leadership(&Shared::new().await).await;
+    report.assert_passed();
+    assert!(report.skipped().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_check_keeps_its_contract() {
+    let report = testing::health_check(&Shared::new().await).await;
+    report.assert_passed();
+    assert!(report.skipped().is_empty());
 }
