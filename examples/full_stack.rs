@@ -75,11 +75,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A worker, here in the same process, makes it an order.
     let ordered = async {
         loop {
-            let standing = shop
+            let purchase = shop
                 .flash_sale
                 .purchase_status(&ann, sale.product.id)
                 .await?;
-            if standing.status == OrderStatus::Success {
+            if purchase.status == OrderStatus::Success {
                 return Ok::<_, Box<dyn Error>>(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

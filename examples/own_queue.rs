@@ -192,15 +192,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     for name in ["ann", "bob", "eve"] {
         let user = UserId::new(name)?;
-        let standing = shop
+        let purchase = shop
             .flash_sale
             .purchase_status(&user, sale.product.id)
             .await?;
         println!(
             "{name}: {:?}, attempted: {}",
-            standing.status, standing.attempted
+            purchase.status, purchase.attempted
         );
-        let bought = standing.status == OrderStatus::Success;
+        let bought = purchase.status == OrderStatus::Success;
         assert_eq!(bought, name != "eve");
     }
     background.abort_all();

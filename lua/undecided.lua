@@ -4,7 +4,7 @@
 -- KEYS    1 sale, 2 users, 3 outbox
 -- ARGV    1 sale id, 2 now in ms ('' = the clock of this server), 3 the least age in ms, 4 how many
 --         at most (1 to 1,024), 5 'all', or 'unpublished': only those that the queue does not have
--- RETURNS {user, hold, user, hold, ...}, the oldest first
+-- RETURNS {user, allocation, user, allocation, ...}, the oldest first
 -- COST    One HMGET of 2, two ZRANGEs and one HMGET of n users at most.
 
 local m = redis.call('HMGET', KEYS[1], 'sid', 'clk')

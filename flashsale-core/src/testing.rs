@@ -35,7 +35,7 @@ pub use mutants::{MutantOrderRepo, MutantStockStore, OrderMutation, StockMutatio
 pub use report::{Case, CaseVerdict, Report, Violation};
 pub use seeded::Seeded;
 pub use suites::{
-    AttemptQueueRig, AttemptRepoRig, GarbageSource, HealthCheckRig, LeadershipRig, OrderRepoRig,
+    AttemptQueueRig, AttemptRepoRig, GarbageSource, HealthChecks, Leaders, OrderRepoRig,
     StockStoreRig, TokenIssuers, attempt_queue, attempt_repo, dead_letter_repo, health_check,
     leadership, order_repo, password_hasher, sale_repo, stock_store, token_issuer, user_repo,
 };

@@ -98,5 +98,9 @@ async fn the_dead_letters_in_memory_keep_the_contract() {
 
 #[tokio::test]
 async fn a_sole_process_keeps_the_contract_of_leadership() {
-    testing::leadership(&InMemory).await.assert_passed();
+    let leaders = testing::Leaders {
+        ours: Arc::new(flashsale_core::ports::SoleProcess),
+        theirs: None,
+    };
+    testing::leadership(&leaders).await.assert_passed();
 }

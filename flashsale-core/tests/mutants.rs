@@ -12,9 +12,9 @@ use flashsale_core::ports::{
     DeadItem, DeadLetter, DeadLetterContent, DeadLetterRepo, HealthCheck, SoleProcess,
 };
 use flashsale_core::testing::{
-    self, Fixture, HealthCheckRig, LeadershipRig, ManualClock, MemoryDatabase,
-    MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo, MemoryStockStore, MutantOrderRepo,
-    MutantStockStore, OrderMutation, OrderRepoRig, StockMutation, StockStoreRig,
+    self, Fixture, HealthChecks, Leaders, ManualClock, MemoryDatabase, MemoryDeadLetterRepo,
+    MemoryOrderRepo, MemorySaleRepo, MemoryStockStore, MutantOrderRepo, MutantStockStore,
+    OrderMutation, OrderRepoRig, StockMutation, StockStoreRig,
 };
 use flashsale_core::{ErrorKind, PortError};
 
@@ -125,25 +125,17 @@ async fn a_mutant_with_nothing_wrong_passes() {
     orders.assert_passed();
 }
 
-/// Everybody leads.
-#[derive(Debug)]
-struct EverybodyLeads;
-
-#[async_trait]
-impl Fixture<LeadershipRig> for EverybodyLeads {
-    async fn open(&self, _place: &str) -> Result<LeadershipRig, PortError> {
-        Ok(LeadershipRig {
-            leadership: Arc::new(SoleProcess),
-            other: Some(Arc::new(SoleProcess)),
-        })
-    }
-}
-
 #[tokio::test]
 async fn the_suite_of_leadership_notices_when_everybody_leads() {
-    let report = testing::leadership(&EverybodyLeads).await;
-    let expected = ["a_sale_has_one_leader", "sales_have_leaders_of_their_own"];
-    assert_eq!(report.failed(), expected);
+    let everybody = Leaders {
+        ours: Arc::new(SoleProcess),
+        theirs: Some(Arc::new(SoleProcess)),
+    };
+    let failed = testing::leadership(&everybody).await.failed();
+    assert!(
+        failed.contains(&"of_two_processes_one_leads_a_sale"),
+        "{failed:?}"
+    );
 }
 
 /// A check that always says the same, whatever the service is.
@@ -160,33 +152,24 @@ impl HealthCheck for Says {
     }
 }
 
-#[async_trait]
-impl Fixture<HealthCheckRig> for Says {
-    async fn open(&self, _place: &str) -> Result<HealthCheckRig, PortError> {
-        Ok(HealthCheckRig {
-            good: Arc::new(*self),
-            away: Arc::new(*self),
-            silent: Some(Arc::new(*self)),
-            unsuitable: Some(Arc::new(*self)),
-        })
-    }
-}
-
 #[tokio::test]
 async fn the_suite_of_health_notices_a_check_that_always_says_the_same() {
-    let cases = [
-        "a_good_service_can_be_used",
-        "a_service_that_is_away_is_an_error_of_another_kind",
-        "a_service_that_never_answers_is_an_error",
-        "a_service_that_is_not_what_is_needed_is_told_with_a_remedy",
-    ];
-    let fine = testing::health_check(&Says(None)).await;
-    assert_eq!(fine.failed(), cases[1..]);
-    let away = testing::health_check(&Says(Some(ErrorKind::Unavailable))).await;
-    assert_eq!(away.failed(), [cases[0], cases[3]]);
-    // Without a word of what is wrong.
-    let unsuitable = testing::health_check(&Says(Some(ErrorKind::Misconfigured))).await;
-    assert_eq!(unsuitable.failed(), cases);
+    let sound = "a_service_that_is_as_it_has_to_be_passes";
+    let away = "a_service_that_does_not_answer_is_not_set_up_wrongly";
+    let wrong = "what_is_wrong_is_said_in_one_line";
+    for (says, failed) in [
+        (None, vec![away, wrong]),
+        (Some(ErrorKind::Unavailable), vec![sound, wrong]),
+        // Without a word of what is wrong.
+        (Some(ErrorKind::Misconfigured), vec![sound, away, wrong]),
+    ] {
+        let checks = HealthChecks {
+            sound: Arc::new(Says(says)),
+            away: Arc::new(Says(says)),
+            wrong: Arc::new(Says(says)),
+        };
+        assert_eq!(testing::health_check(&checks).await.failed(), failed);
+    }
 }
 
 /// What is wrong with [`MutantLetters`].

@@ -101,7 +101,7 @@ impl Books {
     }
 }
 
-/// A place up to which holds are on disk.
+/// A place up to which allocations are on disk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Durable(u64);
 

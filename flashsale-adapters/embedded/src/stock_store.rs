@@ -33,7 +33,7 @@ struct Visit {
     now: Timestamp,
     /// Asked before the visit, see [`Books::durable`].
     durable: Durable,
-    /// The hold that the visit before has asked to wait for, and its seq.
+    /// The allocation that the visit before has asked to wait for, and its seq.
     waited_for: Option<(AttemptId, u64)>,
 }
 
@@ -41,7 +41,7 @@ struct Visit {
 enum Admitted {
     /// The answer stands as soon as the seat resolves.
     Answer(ReserveOutcome),
-    /// The hold of this attempt, with this seq, is not on disk yet; ask again when it is, or is
+    /// The allocation of this attempt, with this seq, is not on disk yet; ask again when it is, or is
     /// gone.
     AskAgain(AttemptId, u64),
 }

@@ -44,6 +44,8 @@ pub(crate) enum Client {
     Reader(String),
 }
 
+/// The longest time without a look at the topic.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long a check waits for a look.
 const CHECK_MAX: Duration = Duration::from_secs(2);
 /// For so long a refusal that is not repeated is held to be true.
@@ -146,7 +148,7 @@ impl Health {
     }
 
     /// Waits until another look than `seen` is asked for, or until `pause` is over and there is
-    /// trouble. Says whether to go on.
+    /// trouble, or for a while: the topic may have got more partitions. Says whether to go on.
     pub(crate) fn wait(&self, seen: u64, pause: Duration, in_trouble: bool) -> bool {
         let mut state = self.state();
         state.trouble |= in_trouble;
@@ -157,8 +159,8 @@ impl Health {
         let (state, _) = paused.unwrap_or_else(PoisonError::into_inner);
         let due = self
             .changed
-            .wait_while(state, |state| !asked(state) && !state.trouble);
-        !due.unwrap_or_else(PoisonError::into_inner).closed
+            .wait_timeout_while(state, LOOK_EVERY, |state| !asked(state) && !state.trouble);
+        !due.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 }
 

@@ -7,10 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
-use flashsale_core::testing::{
-    self, AttemptQueueRig, Fixture, GarbageSource, HealthCheckRig, Task,
-};
-use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
+use flashsale_core::testing::{self, AttemptQueueRig, Fixture, GarbageSource, Task};
+use flashsale_kafka::KafkaAttemptDecoder;
 
 use support::{RawWriter, on_the_broker_of_all, queue};
 
@@ -58,25 +56,4 @@ async fn the_queue_keeps_its_contract() {
     let report = testing::attempt_queue(&Topics).await;
     report.assert_passed();
     assert_eq!(report.skipped(), Vec::<&str>::new());
-}
-
-#[async_trait]
-impl Fixture<HealthCheckRig> for Topics {
-    async fn open(&self, place: &str) -> Result<HealthCheckRig, PortError> {
-        let away = KafkaConfig {
-            brokers: "127.0.0.1:1".to_owned(),
-            ..on_the_broker_of_all(place)
-        };
-        Ok(HealthCheckRig {
-            good: Arc::new(queue(&on_the_broker_of_all(place)).await),
-            away: Arc::new(KafkaAttemptQueue::new(away).unwrap()),
-            silent: None,
-            unsuitable: None,
-        })
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_health_check_keeps_its_contract() {
-    testing::health_check(&Topics).await.assert_passed();
 }

@@ -12,7 +12,7 @@ use flashsale_core::ports::AttemptQueue;
 use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 
 use support::{
-    PATIENCE, came, ids, lag, logged, on_the_broker_of_all, queue, read_all, read_until,
+    PATIENCE, came, ids, lag, logged, queue, read_all, read_until, spread_on_the_broker_of_all,
 };
 
 /// What the process that reads and dies is told: brokers, topic and, unless it is the usual one,
@@ -88,7 +88,7 @@ impl Drop for Reader {
 fn usual(topic: &str) -> KafkaConfig {
     KafkaConfig {
         session_ms: None,
-        ..on_the_broker_of_all(topic)
+        ..spread_on_the_broker_of_all(topic)
     }
 }
 
@@ -151,7 +151,7 @@ async fn a_dead_reader_keeps_the_others_from_nothing() {
         session_ms: Some(30_000),
         // If every commit waited for so long, the session would be over before the last of them.
         commit_wait_ms: 4_000,
-        ..on_the_broker_of_all("undisturbed")
+        ..spread_on_the_broker_of_all("undisturbed")
     };
     let queue = queue(&config).await;
     let mut all = ids(&logged(&queue, 300).await);

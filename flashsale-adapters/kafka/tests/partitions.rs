@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 use flashsale_core::domain::Attempt;
 use flashsale_core::ports::{AttemptQueue, Published};
 use flashsale_kafka::{KafkaConfig, PartitionBy};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use support::{PATIENCE, attempts, logged_at_last, on_the_broker_of_all, queue};
+use support::{
+    PATIENCE, attempts, ids, lag, logged, logged_at_last, on_the_broker_of_all, queue, read_all,
+};
 
 /// The partition of each key on a topic of so many partitions, when all of these have come.
 fn partitions(config: &KafkaConfig, count: i32, keys: &[&str]) -> HashMap<String, i32> {
@@ -177,4 +181,39 @@ async fn partitions_that_do_not_answer_are_left_and_tried_again() {
     let found = tokio::task::block_in_place(|| partitions(&config, 4, &users(&after)));
     let chosen: HashSet<_> = found.into_values().collect();
     assert_eq!(chosen, HashSet::from([0, 1, 2, 3]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_are_added_are_written_and_read() {
+    let config = KafkaConfig {
+        partitions: 2,
+        ..on_the_broker_of_all("grows")
+    };
+    let queue = queue(&config).await;
+    let mut reader = queue.subscribe("grows").await.unwrap();
+    let before = logged(&queue, 10).await;
+    read_all(&mut *reader, &ids(&before)).await;
+    reader.commit().await.unwrap();
+
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &config.brokers);
+    let admin: AdminClient<DefaultClientContext> = client.create().unwrap();
+    let four = NewPartitions::new(&config.topic, 4);
+    let made = admin.create_partitions([&four], &AdminOptions::new()).await;
+    made.unwrap().remove(0).unwrap();
+
+    let mut after = Vec::new();
+    let since = Instant::now();
+    loop {
+        after.push(logged_at_last(&queue).await);
+        let found = tokio::task::block_in_place(|| partitions(&config, 4, &users(&after)));
+        if found.values().any(|partition| *partition >= 2) {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "new ones are not written");
+    }
+    // What came before the reader knew of a partition is not passed over.
+    read_all(&mut *reader, &ids(&after)).await;
+    reader.commit().await.unwrap();
+    assert_eq!(lag(&queue, "grows").await, 0);
 }

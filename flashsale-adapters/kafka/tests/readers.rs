@@ -14,14 +14,15 @@ use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery};
 use flashsale_kafka::KafkaConfig;
 
 use support::{
-    PATIENCE, RawWriter, came, ids, lag, logged, on_the_broker_of_all, queue, read_all, read_until,
+    PATIENCE, RawWriter, came, ids, lag, logged, queue, read_all, read_until,
+    spread_on_the_broker_of_all,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_does_not_block_what_comes_after_it() {
     let config = KafkaConfig {
         partitions: 1,
-        ..on_the_broker_of_all("garbage")
+        ..spread_on_the_broker_of_all("garbage")
     };
     let queue = queue(&config).await;
     let first = logged(&queue, 1).await;
@@ -48,7 +49,7 @@ async fn garbage_does_not_block_what_comes_after_it() {
 async fn a_reader_that_nobody_polls_stays_in_its_group() {
     let config = KafkaConfig {
         buffer_max: 100,
-        ..on_the_broker_of_all("idle")
+        ..spread_on_the_broker_of_all("idle")
     };
     let queue = queue(&config).await;
     let mut reader = queue.subscribe("idle").await.unwrap();
@@ -88,7 +89,7 @@ async fn work(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_passed_over_while_readers_come_and_go() {
-    let queue = queue(&on_the_broker_of_all("coming-and-going")).await;
+    let queue = queue(&spread_on_the_broker_of_all("coming-and-going")).await;
     let done = Arc::new(Mutex::new(HashSet::new()));
     let over = Arc::new(AtomicBool::new(false));
     let mut tasks = tokio::task::JoinSet::new();
@@ -127,7 +128,7 @@ async fn nothing_is_passed_over_while_readers_come_and_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_polled_before_a_rebalance_comes_again_after_a_rewind() {
-    let queue = queue(&on_the_broker_of_all("rewound")).await;
+    let queue = queue(&spread_on_the_broker_of_all("rewound")).await;
     let all = ids(&logged(&queue, 300).await);
     let mut first = queue.subscribe("rewound").await.unwrap();
     read_all(&mut *first, &all).await;
@@ -160,7 +161,7 @@ async fn what_was_polled_before_a_rebalance_comes_again_after_a_rewind() {
 async fn a_closed_queue_has_left_its_groups() {
     let config = KafkaConfig {
         session_ms: Some(60_000),
-        ..on_the_broker_of_all("closed")
+        ..spread_on_the_broker_of_all("closed")
     };
     let (closing, staying) = (queue(&config).await, queue(&config).await);
     let all = ids(&logged(&closing, 30).await);
@@ -192,7 +193,7 @@ async fn a_closed_queue_has_left_its_groups() {
 async fn what_a_reader_had_that_ends_comes_to_another_at_once() {
     let config = KafkaConfig {
         session_ms: Some(120_000),
-        ..on_the_broker_of_all("handed-over")
+        ..spread_on_the_broker_of_all("handed-over")
     };
     let queue = queue(&config).await;
     let all = ids(&logged(&queue, 300).await);
@@ -212,7 +213,7 @@ async fn what_a_reader_had_that_ends_comes_to_another_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_much_may_be_polled_and_not_committed() {
-    let queue = queue(&on_the_broker_of_all("uncommitted")).await;
+    let queue = queue(&spread_on_the_broker_of_all("uncommitted")).await;
     const MAX: usize = 65_536;
     logged(&queue, MAX + 1).await;
     let mut reader = queue.subscribe("uncommitted").await.unwrap();

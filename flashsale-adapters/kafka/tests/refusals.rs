@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flashsale_core::ErrorKind;
 use flashsale_core::ports::{AttemptQueue, HealthCheck, Published};
+use flashsale_core::testing::{self, HealthChecks};
 use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -88,6 +90,25 @@ async fn a_producer_that_cannot_go_on_is_replaced() {
     assert!(remedy(&queue).await.contains("IDEMPOTENT_WRITE"));
     logged_at_last(&queue).await;
     ready(&queue).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_health_check_keeps_its_contract() {
+    let config = on_the_broker_of_all("checked");
+    let missing = KafkaAttemptQueue::new(KafkaConfig {
+        topic: "not-checked".to_owned(),
+        create_topic: false,
+        ..config.clone()
+    })
+    .unwrap();
+    // Until somebody has looked.
+    remedy(&missing).await;
+    let checks = HealthChecks {
+        sound: Arc::new(queue(&config).await),
+        away: Arc::new(KafkaAttemptQueue::new(KafkaConfig::new("127.0.0.1:1")).unwrap()),
+        wrong: Arc::new(missing),
+    };
+    testing::health_check(&checks).await.assert_passed();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

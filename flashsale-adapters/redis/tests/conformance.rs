@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use flashsale_core::PortError;
-use flashsale_core::testing::{self, Fixture, HealthCheckRig, ManualClock, StockStoreRig, Task};
+use flashsale_core::testing::{self, Fixture, ManualClock, StockStoreRig, Task};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 use flashsale_stack::{Redis, RedisCluster};
 
@@ -55,36 +55,6 @@ impl Fixture<StockStoreRig> for Prefixes {
         }
         set.join_all().await;
     }
-}
-
-/// A Redis, and one that never answers.
-#[derive(Debug)]
-struct Servers {
-    good: Redis,
-    frozen: Redis,
-}
-
-#[async_trait]
-impl Fixture<HealthCheckRig> for Servers {
-    async fn open(&self, _place: &str) -> Result<HealthCheckRig, PortError> {
-        let store = |url: &str| Arc::new(RedisStockStore::new(RedisConfig::new(url)).unwrap());
-        Ok(HealthCheckRig {
-            good: store(&self.good.url()),
-            away: store("redis://127.0.0.1:1"),
-            silent: Some(store(&self.frozen.url())),
-            unsuitable: None,
-        })
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_health_check_keeps_its_contract() {
-    let servers = Servers {
-        good: Redis::start(),
-        frozen: Redis::start(),
-    };
-    servers.frozen.freeze();
-    testing::health_check(&servers).await.assert_passed();
 }
 
 async fn check(prefixes: Prefixes) {

@@ -6,6 +6,7 @@ mod shop;
 use std::error::Error;
 
 use flashsale_core::ports::{HealthCheck, StockStore, StockStoreExt};
+use flashsale_core::testing::{self, HealthChecks};
 use flashsale_core::{Effect, ErrorKind, PortError};
 use flashsale_redis::{RedisConfig, RedisStockStore};
 use flashsale_stack::{Redis, RedisCluster};
@@ -28,6 +29,18 @@ async fn a_good_redis_passes() {
     store(redis.url()).check().await.unwrap();
     let cluster = RedisCluster::start();
     store(cluster.url()).check().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_health_check_keeps_its_contract() {
+    let redis = Redis::start();
+    let evicting = Redis::with(&["--maxmemory-policy", "allkeys-lru"]);
+    let checks = HealthChecks {
+        sound: store(redis.url()),
+        away: store("redis://127.0.0.1:1"),
+        wrong: store(evicting.url()),
+    };
+    testing::health_check(&checks).await.assert_passed();
 }
 
 #[tokio::test]

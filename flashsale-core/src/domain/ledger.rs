@@ -50,7 +50,7 @@ pub struct Ledger {
     sold: u64,
     clock: Timestamp,
     allocations: HashMap<UserId, Allocation>,
-    /// The holds that are not decided, by seq.
+    /// The allocations that are not decided, by seq.
     undecided: BTreeMap<u64, UserId>,
 }
 
@@ -145,9 +145,9 @@ pub enum SettleOutcome {
     Released,
     /// Reserved units never existed in the order repository and are gone; the user may try again.
     Voided,
-    /// The hold now stands for the order that the user keeps.
+    /// The allocation now stands for the order that the user keeps.
     Merged,
-    /// The hold of another attempt of this user now stands for this order.
+    /// The allocation of another attempt of this user now stands for this order.
     Adopted,
     /// The store had lost the allocation; the units were taken now.
     Healed,
@@ -303,7 +303,7 @@ impl Ledger {
 
     /// Takes units for a user who has none, if the sale sells at `now` to callers of `epoch`.
     ///
-    /// Checked in this order, first match answers: epoch, the user's hold, phase, window, stock.
+    /// Checked in this order, first match answers: epoch, the user's allocation, phase, window, stock.
     pub fn reserve(
         &mut self,
         epoch: Epoch,
@@ -348,7 +348,7 @@ impl Ledger {
             reserved_at: now,
         };
         let restored = self.restore(&attempt, false);
-        debug_assert!(restored, "stock and hold were checked above");
+        debug_assert!(restored, "stock and allocation were checked above");
         ReserveOutcome::Reserved(attempt)
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::domain::Attempt;
-use flashsale_core::ports::{AttemptDecoder, DeadLetterRepo, SaleRepo, SoleProcess, UserRepo};
+use flashsale_core::ports::{AttemptDecoder, DeadLetterRepo, SaleRepo, UserRepo};
 use flashsale_core::testing::{
-    AttemptQueueRig, AttemptRepoRig, Fixture, GarbageSource, LeadershipRig, ManualClock,
-    MemoryAttemptQueue, MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo,
-    MemorySaleRepo, MemoryStockStore, MemoryUserRepo, OrderRepoRig, StockStoreRig,
+    AttemptQueueRig, AttemptRepoRig, Fixture, GarbageSource, ManualClock, MemoryAttemptQueue,
+    MemoryAttemptRepo, MemoryDatabase, MemoryDeadLetterRepo, MemoryOrderRepo, MemorySaleRepo,
+    MemoryStockStore, MemoryUserRepo, OrderRepoRig, StockStoreRig,
 };
 
 #[derive(Debug)]
@@ -80,16 +80,6 @@ impl Fixture<Arc<dyn DeadLetterRepo>> for InMemory {
     async fn open(&self, _place: &str) -> Result<Arc<dyn DeadLetterRepo>, PortError> {
         let clock = Arc::new(ManualClock::default());
         Ok(Arc::new(MemoryDeadLetterRepo::new(clock)))
-    }
-}
-
-#[async_trait]
-impl Fixture<LeadershipRig> for InMemory {
-    async fn open(&self, _place: &str) -> Result<LeadershipRig, PortError> {
-        Ok(LeadershipRig {
-            leadership: Arc::new(SoleProcess),
-            other: None,
-        })
     }
 }
 

@@ -132,7 +132,7 @@ pub(crate) struct Faults {
     pub(crate) wipes: u8,
     pub(crate) acked_lost: u8,
     pub(crate) expired: u8,
-    /// Units whose holds were lost, and the last epoch that may have been wrong.
+    /// Units whose allocations were lost, and the last epoch that may have been wrong.
     pub(crate) units_lost: u8,
     pub(crate) lossy_epoch: u8,
 }

@@ -164,8 +164,8 @@ async fn who_holds_units_is_told_so_after_the_end_also_where_the_opening_was_not
 }
 
 async fn purchase_status(shop: &Shop, name: &str, product: ProductId) -> PurchaseStatus {
-    let standing = shop.service().purchase_status(&user(name), product).await;
-    standing.unwrap()
+    let purchase = shop.service().purchase_status(&user(name), product).await;
+    purchase.unwrap()
 }
 
 const fn stands(status: OrderStatus, attempted: bool) -> PurchaseStatus {

@@ -121,11 +121,11 @@ async fn an_attempt_that_comes_after_the_seal_is_refused_and_its_user_may_try_ag
     shop.work().await;
     let totals = shop.orders.totals(sale.id).await.unwrap().unwrap();
     assert_eq!((totals.orders, totals.failed), (0, 1));
-    let standing = shop
+    let purchase = shop
         .service()
         .purchase_status(&user("ann"), sale.product.id)
         .await;
-    assert_eq!(standing.unwrap().status, OrderStatus::Failed);
+    assert_eq!(purchase.unwrap().status, OrderStatus::Failed);
     shop.accepted("ann", sale.id).await;
     shop.work().await;
     books_balance(&shop, &sale).await;
@@ -168,11 +168,11 @@ async fn failed_results_are_there_again() {
         .unwrap();
     wipe(&mut shop);
     recover(&shop.recovery(), &shop, &sale).await;
-    let standing = shop
+    let purchase = shop
         .service()
         .purchase_status(&user("ann"), sale.product.id)
         .await;
-    assert_eq!(standing.unwrap().status, OrderStatus::Failed);
+    assert_eq!(purchase.unwrap().status, OrderStatus::Failed);
 }
 
 #[tokio::test]
@@ -281,12 +281,12 @@ async fn a_buyer_who_asks_while_the_stock_is_rebuilt_is_not_told_of_no_attempt()
         recovery,
         lost,
     });
-    let standing = shop
+    let purchase = shop
         .service()
         .purchase_status(&user("ann"), sale.product.id)
         .await;
     // An error is right too: ask again.
-    if let Ok(standing) = standing {
-        assert_eq!(standing.status, OrderStatus::Success, "{standing:?}");
+    if let Ok(purchase) = purchase {
+        assert_eq!(purchase.status, OrderStatus::Success, "{purchase:?}");
     }
 }

@@ -276,14 +276,14 @@ impl Books {
         sale: SaleId,
         user: &UserId,
         before: &Told,
-        standing: PurchaseStatus,
+        purchase: PurchaseStatus,
     ) -> Held {
         let place = (sale, user.clone());
-        if before.success && standing.status != OrderStatus::Success && !self.may_lose {
-            let how = format!("{user} was told of success in sale {sale}, then {standing:?}");
+        if before.success && purchase.status != OrderStatus::Success && !self.may_lose {
+            let how = format!("{user} was told of success in sale {sale}, then {purchase:?}");
             return broken("success lasts", how);
         }
-        match standing.status {
+        match purchase.status {
             OrderStatus::Success => {
                 if !self.winners.contains_key(&place) {
                     let how = format!("{user} was told of success in sale {sale}");
@@ -298,7 +298,7 @@ impl Books {
                 }
             }
             OrderStatus::Pending => {
-                if !standing.attempted && !before.accepted.is_empty() && !self.may_lose {
+                if !purchase.attempted && !before.accepted.is_empty() && !self.may_lose {
                     let how = format!("{user} has an attempt in sale {sale} and is told of none");
                     return broken("an accepted attempt is known", how);
                 }

@@ -318,8 +318,8 @@ async fn read_results(world: &Arc<World>) -> Held {
             let read = world
                 .request(api, async move |services| {
                     let shown = services.catalogue.started(product, now)?.id;
-                    let standing = services.flash_sale.purchase_status(&reader, product).await;
-                    Some((shown, standing.ok()?.status))
+                    let purchase = services.flash_sale.purchase_status(&reader, product).await;
+                    Some((shown, purchase.ok()?.status))
                 })
                 .await;
             let Some(Some((shown, status))) = read else {

@@ -93,14 +93,14 @@ pub(crate) async fn ask(world: &Arc<World>, api: Process, user: &UserId, product
             let now = flashsale_core::ports::Clock::now(&*clock);
             // The sale that the answer is about.
             let shown = services.catalogue.started(product, now)?.id;
-            let standing = services.flash_sale.purchase_status(&buyer, product).await;
-            Some((shown, standing))
+            let purchase = services.flash_sale.purchase_status(&buyer, product).await;
+            Some((shown, purchase))
         })
         .await;
-    let Some(Some((shown, Ok(standing)))) = answer else {
+    let Some(Some((shown, Ok(purchase)))) = answer else {
         return;
     };
-    let how = match (standing.status, standing.attempted) {
+    let how = match (purchase.status, purchase.attempted) {
         (flashsale_core::domain::OrderStatus::Success, _) => "success",
         (flashsale_core::domain::OrderStatus::Failed, _) => "failed",
         (flashsale_core::domain::OrderStatus::Pending, true) => "pending",
@@ -110,6 +110,6 @@ pub(crate) async fn ask(world: &Arc<World>, api: Process, user: &UserId, product
     let Some((_, before)) = sales.iter().find(|(sale, _)| *sale == shown) else {
         return;
     };
-    let held = world.books().stands(shown, user, before, standing);
+    let held = world.books().stands(shown, user, before, purchase);
     world.must_hold(held);
 }

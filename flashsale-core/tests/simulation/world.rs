@@ -207,7 +207,7 @@ impl World {
         self.all_sales().iter().map(stock).collect()
     }
 
-    /// The stock store, which had been like this, has lost data: holds, or withdrawals. What it has
+    /// The stock store, which had been like this, has lost data: allocations, or withdrawals. What it has
     /// again, because it has forgotten that it ended, makes up for neither.
     pub(crate) fn has_lost(&self, before: &[Stock]) {
         for ((sale, before), now) in self.all_sales().iter().zip(before).zip(self.all_stock()) {

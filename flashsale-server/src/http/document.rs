@@ -24,13 +24,18 @@ struct Contract;
 
 impl OpenApi for Contract {
     fn meta() -> Vec<MetaApi> {
-        let paths = ROUTES.iter().map(|route| MetaPath {
-            path: route.path.to_owned(),
-            operations: vec![operation(route)],
-        });
-        vec![MetaApi {
-            paths: paths.collect(),
-        }]
+        let mut paths: Vec<MetaPath> = Vec::new();
+        for route in &ROUTES {
+            let operation = operation(route);
+            match paths.iter_mut().find(|known| known.path == route.path) {
+                Some(known) => known.operations.push(operation),
+                None => paths.push(MetaPath {
+                    path: route.path.to_owned(),
+                    operations: vec![operation],
+                }),
+            }
+        }
+        vec![MetaApi { paths }]
     }
 
     fn register(registry: &mut Registry) {

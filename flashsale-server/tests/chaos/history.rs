@@ -49,13 +49,13 @@ pub(crate) enum Told {
         bought: bool,
         logged: bool,
     },
-    /// The standing: PENDING without an attempt.
+    /// The purchase status: PENDING without an attempt.
     Nothing,
-    /// The standing: PENDING with an attempt.
+    /// The purchase status: PENDING with an attempt.
     Pending,
-    /// The standing: SUCCESS.
+    /// The purchase status: SUCCESS.
     Success,
-    /// The standing: FAILED.
+    /// The purchase status: FAILED.
     Failed,
     /// 409 SOLD_OUT.
     SoldOut,

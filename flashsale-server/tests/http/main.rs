@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod api_endpoint;
 mod bad_input;
 mod connections;
 mod contract;
 mod crowd;
 mod document;
-mod edge;
 mod faults;
 mod logs;
 mod shop;

@@ -11,7 +11,7 @@ use flashsale_core::domain::{
 };
 use flashsale_core::ports::{AttemptQueue, AttemptReader, Delivery, HealthCheck, Published};
 use flashsale_core::{ErrorKind, PortError};
-use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
+use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig, PartitionBy};
 use flashsale_stack::Kafka;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -33,6 +33,14 @@ pub(crate) fn on_the_broker_of_all(topic: &str) -> KafkaConfig {
         commit_wait_ms: 10_000,
         session_ms: Some(1_500),
         ..on(&KAFKA, topic)
+    }
+}
+
+/// The same, with attempts of several users in every partition, for what several readers share.
+pub(crate) fn spread_on_the_broker_of_all(topic: &str) -> KafkaConfig {
+    KafkaConfig {
+        partition_by: PartitionBy::User,
+        ..on_the_broker_of_all(topic)
     }
 }
 

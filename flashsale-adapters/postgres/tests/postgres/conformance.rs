@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use flashsale_core::PortError;
 use flashsale_core::ports::{DeadLetterRepo, SaleRepo, UserRepo};
 use flashsale_core::testing::{
-    self, AttemptRepoRig, Fixture, HealthCheckRig, LeadershipRig, OrderRepoRig, Task,
+    self, AttemptRepoRig, Fixture, HealthChecks, Leaders, OrderRepoRig, Task,
 };
 use flashsale_postgres::PostgresDatabase;
 
@@ -77,16 +77,6 @@ fixture!(
     database,
     Arc::new(database.dead_letters())
 );
-fixture!(
-    HealthCheckRig,
-    database,
-    HealthCheckRig {
-        good: Arc::new(database),
-        away: Arc::new(shop::database("postgres://shop@127.0.0.1:1/shop")),
-        silent: Some(Arc::new(shop::database(shop::silent()))),
-        unsuitable: Some(Arc::new(shop::database(shop::SERVER.fresh_database()))),
-    }
-);
 fixture!(Arc<dyn UserRepo>, database, Arc::new(database.users()));
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,26 +113,27 @@ async fn the_dead_letter_repo_keeps_its_contract() {
     report.assert_passed();
 }
 
-#[async_trait]
-impl Fixture<LeadershipRig> for Shared {
-    async fn open(&self, _place: &str) -> Result<LeadershipRig, PortError> {
-        Ok(LeadershipRig {
-            leadership: Arc::new(self.database().leadership()),
-            other: Some(Arc::new(self.database().leadership())),
-        })
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn leadership_keeps_its_contract() {
-    let report = testing::leadership(&Shared::new().await).await;
+    let shared = Shared::new().await;
+    let (ours, theirs) = (shared.database(), shared.database());
+    let leaders = Leaders {
+        ours: Arc::new(ours.leadership()),
+        theirs: Some(Arc::new(theirs.leadership())),
+    };
+    let report = testing::leadership(&leaders).await;
     report.assert_passed();
     assert!(report.skipped().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_health_check_keeps_its_contract() {
-    let report = testing::health_check(&Shared::new().await).await;
-    report.assert_passed();
-    assert!(report.skipped().is_empty());
+    let (_, sound) = shop::fresh().await;
+    let checks = HealthChecks {
+        sound: Arc::new(sound),
+        away: Arc::new(shop::database("postgres://shop@127.0.0.1:1/shop")),
+        // It was not migrated.
+        wrong: Arc::new(shop::database(shop::SERVER.fresh_database())),
+    };
+    testing::health_check(&checks).await.assert_passed();
 }

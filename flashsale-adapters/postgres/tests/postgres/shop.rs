@@ -110,12 +110,3 @@ pub(crate) fn named(url: &str, database: &str) -> String {
     let (server, _) = url.rsplit_once('/').unwrap();
     format!("{server}/{database}")
 }
-
-/// The address of something that accepts connections and never answers.
-pub(crate) fn silent() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    // It stays to the end of the process.
-    std::mem::forget(listener);
-    format!("postgres://shop@127.0.0.1:{port}/shop")
-}

@@ -116,7 +116,7 @@ impl SaleSupervisor {
             }
             StockReadiness::Ahead => {
                 let since_ms = *self.ahead.entry(sale.id).or_insert(now_ms);
-                if now_ms - since_ms >= ahead_max_ms {
+                if now_ms.saturating_sub(since_ms) >= ahead_max_ms {
                     self.recover(sale, events).await?;
                 }
                 return Ok(false);

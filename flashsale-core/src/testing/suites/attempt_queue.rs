@@ -58,11 +58,11 @@ pub async fn attempt_queue(fixture: &dyn Fixture<AttemptQueueRig>) -> Report {
             an_empty_batch_is_answered_with_nothing,
             a_batch_of_the_largest_size_is_published,
             a_larger_batch_is_refused_as_a_whole,
-            nothing_is_left_before_the_mark_of_an_empty_queue,
-            what_is_left_counts_down_as_the_group_commits,
-            what_is_published_after_the_mark_does_not_count,
-            each_group_has_its_own_left,
-            what_a_rewind_brings_back_is_left,
+            an_empty_queue_has_no_lag,
+            the_lag_counts_down_as_the_group_commits,
+            what_is_published_after_the_end_does_not_count,
+            each_group_has_its_own_lag,
+            what_a_rewind_brings_back_counts_as_lag,
             what_came_out_as_undecodable_is_refused_again,
             attempts_survive_a_reopen,
         ]
@@ -463,90 +463,90 @@ async fn a_larger_batch_is_refused_as_a_whole(rigs: Rigs<'_>) -> Checked {
     Ok(Ran::Yes)
 }
 
-async fn nothing_is_left_before_the_mark_of_an_empty_queue(rigs: Rigs<'_>) -> Checked {
+async fn an_empty_queue_has_no_lag(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs).await?;
-    let mark = bench.queue.end().await?;
-    ensure_eq!("what is left", bench.queue.lag(GROUP, &mark).await?, 0);
+    let end = bench.queue.end().await?;
+    ensure_eq!("the lag", bench.queue.lag(GROUP, &end).await?, 0);
     let _reader = bench.reader(GROUP).await?;
-    ensure_eq!("with a reader", bench.queue.lag(GROUP, &mark).await?, 0);
+    ensure_eq!("with a reader", bench.queue.lag(GROUP, &end).await?, 0);
     bench.publish(&bench.attempts(0..5)).await?;
-    ensure_eq!("after a publish", bench.queue.lag(GROUP, &mark).await?, 0);
+    ensure_eq!("after a publish", bench.queue.lag(GROUP, &end).await?, 0);
     Ok(Ran::Yes)
 }
 
-async fn what_is_left_counts_down_as_the_group_commits(rigs: Rigs<'_>) -> Checked {
+async fn the_lag_counts_down_as_the_group_commits(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs).await?;
     let attempts = bench.attempts(0..9);
     bench.publish(&attempts).await?;
-    let mark = bench.queue.end().await?;
+    let end = bench.queue.end().await?;
     let mut reader = bench.reader(GROUP).await?;
-    let left = bench.queue.lag(GROUP, &mark).await?;
-    ensure_eq!("left to a group that never read", left, 9);
+    let lag = bench.queue.lag(GROUP, &end).await?;
+    ensure_eq!("of a group that never read", lag, 9);
     let (mut done, mut empty_polls) = (0, 0);
     while done < 9 {
         let polled = reader.poll(2, WAIT_MS).await?.len() as u64;
         empty_polls = if polled == 0 { empty_polls + 1 } else { 0 };
         ensure!(empty_polls < EMPTY_POLLS_MAX, "{} items are lost", 9 - done);
-        let left = bench.queue.lag(GROUP, &mark).await?;
-        ensure_eq!("left before the commit", left, 9 - done);
+        let lag = bench.queue.lag(GROUP, &end).await?;
+        ensure_eq!("before the commit", lag, 9 - done);
         reader.commit().await?;
         done += polled;
-        let left = bench.queue.lag(GROUP, &mark).await?;
-        ensure_eq!("left after the commit", left, 9_u64.saturating_sub(done));
+        let lag = bench.queue.lag(GROUP, &end).await?;
+        ensure_eq!("after the commit", lag, 9_u64.saturating_sub(done));
     }
     drop(reader);
-    let left = bench.queue.lag(GROUP, &mark).await?;
-    ensure_eq!("left without a reader", left, 0);
+    let lag = bench.queue.lag(GROUP, &end).await?;
+    ensure_eq!("without a reader", lag, 0);
     Ok(Ran::Yes)
 }
 
-async fn what_is_published_after_the_mark_does_not_count(rigs: Rigs<'_>) -> Checked {
+async fn what_is_published_after_the_end_does_not_count(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs).await?;
     let (before, after) = (bench.attempts(0..4), bench.attempts(4..10));
     bench.publish(&before).await?;
     let mut reader = bench.reader(GROUP).await?;
-    let mark = bench.queue.end().await?;
+    let end = bench.queue.end().await?;
     bench.publish(&after).await?;
-    ensure_eq!("what is left", bench.queue.lag(GROUP, &mark).await?, 4);
+    ensure_eq!("the lag", bench.queue.lag(GROUP, &end).await?, 4);
     let later = bench.queue.end().await?;
-    ensure_eq!("by a later mark", bench.queue.lag(GROUP, &later).await?, 10);
+    ensure_eq!("by a later end", bench.queue.lag(GROUP, &later).await?, 10);
     bench.read(&mut *reader, &before).await?;
     reader.commit().await?;
-    ensure_eq!("after a commit", bench.queue.lag(GROUP, &mark).await?, 0);
+    ensure_eq!("after a commit", bench.queue.lag(GROUP, &end).await?, 0);
     Ok(Ran::Yes)
 }
 
-async fn each_group_has_its_own_left(rigs: Rigs<'_>) -> Checked {
+async fn each_group_has_its_own_lag(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs).await?;
     let attempts = bench.attempts(0..4);
     let mut workers = bench.reader("workers").await?;
     let _auditors = bench.reader("auditors").await?;
     bench.publish(&attempts).await?;
-    let mark = bench.queue.end().await?;
+    let end = bench.queue.end().await?;
     bench.read(&mut *workers, &attempts).await?;
     workers.commit().await?;
-    let left = bench.queue.lag("workers", &mark).await?;
-    ensure_eq!("left to those who have read", left, 0);
-    let left = bench.queue.lag("auditors", &mark).await?;
-    ensure_eq!("left to the others", left, 4);
+    let lag = bench.queue.lag("workers", &end).await?;
+    ensure_eq!("of those who have read", lag, 0);
+    let lag = bench.queue.lag("auditors", &end).await?;
+    ensure_eq!("of the others", lag, 4);
     Ok(Ran::Yes)
 }
 
-async fn what_a_rewind_brings_back_is_left(rigs: Rigs<'_>) -> Checked {
+async fn what_a_rewind_brings_back_counts_as_lag(rigs: Rigs<'_>) -> Checked {
     let bench = Bench::open(rigs).await?;
     let attempts = bench.attempts(0..4);
     bench.publish(&attempts).await?;
-    let mark = bench.queue.end().await?;
+    let end = bench.queue.end().await?;
     let mut reader = bench.reader(GROUP).await?;
     for _ in 0..2 {
         bench.read(&mut *reader, &attempts).await?;
         reader.rewind().await?;
-        ensure_eq!("what is left", bench.queue.lag(GROUP, &mark).await?, 4);
+        ensure_eq!("the lag", bench.queue.lag(GROUP, &end).await?, 4);
     }
     bench.read(&mut *reader, &attempts).await?;
     reader.commit().await?;
     reader.rewind().await?;
-    ensure_eq!("after a commit", bench.queue.lag(GROUP, &mark).await?, 0);
+    ensure_eq!("after a commit", bench.queue.lag(GROUP, &end).await?, 0);
     Ok(Ran::Yes)
 }
 

@@ -39,7 +39,7 @@ pub async fn sale_repo(fixture: &dyn Fixture<Arc<dyn SaleRepo>>) -> Report {
             events_come_in_order_after_a_version,
             racing_changes_have_versions_without_gaps,
             a_change_from_another_version_is_refused,
-            a_sale_is_held_before_it_is_opened,
+            a_sale_is_paused_before_it_is_opened,
             units_are_withdrawn,
             a_sale_is_extended_up_to_the_next_one,
             a_recovery_begins_once_per_epoch,
@@ -432,14 +432,14 @@ async fn a_change_from_another_version_is_refused(rigs: Rigs<'_>) -> Checked {
     Ok(Ran::Yes)
 }
 
-async fn a_sale_is_held_before_it_is_opened(rigs: Rigs<'_>) -> Checked {
+async fn a_sale_is_paused_before_it_is_opened(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
     let sale = create_sale(&*repo, 7).await?;
     repo.change(sale.id, SaleChange::Pause, None).await?;
-    let pause_requested = found(&repo, sale.id).await?;
+    let paused = found(&repo, sale.id).await?;
     ensure_eq!(
-        "phase and hold",
-        (pause_requested.phase, pause_requested.pause_requested),
+        "phase and pause request",
+        (paused.phase, paused.pause_requested),
         (Phase::Scheduled, true)
     );
     repo.opened(&sale.key()).await?;
@@ -451,7 +451,7 @@ async fn a_sale_is_held_before_it_is_opened(rigs: Rigs<'_>) -> Checked {
     repo.change(sale.id, SaleChange::Resume, None).await?;
     let resumed = found(&repo, sale.id).await?;
     ensure_eq!(
-        "phase and hold",
+        "phase and pause request",
         (resumed.phase, resumed.pause_requested),
         (Phase::Open, false)
     );

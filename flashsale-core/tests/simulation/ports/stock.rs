@@ -172,9 +172,13 @@ impl StockStore for SimStockStore {
     ) -> Result<Vec<Option<Allocation>>, PortError> {
         let about = about(sale, None, users.len());
         let arguments = users.to_vec();
-        self.call("holds", about, sale, arguments, |store, sale, users| {
-            at_once(store.allocations(sale, users))
-        })
+        self.call(
+            "allocations",
+            about,
+            sale,
+            arguments,
+            |store, sale, users| at_once(store.allocations(sale, users)),
+        )
         .await
     }
 

@@ -108,7 +108,7 @@ pub(super) async fn buyers_of_the_snapshot_count_as_sold(rigs: Rigs<'_>) -> Chec
     bench.ensure_units("after opening", (3, 0, 2)).await?;
     ensure_eq!("undecided attempts", bench.levels().await?.undecided, 0);
     let allocation = bench.allocation(1).await?;
-    ensure_matches!("the buyer's hold", allocation, Some(allocation) if allocation.attempt == buyer.attempt
+    ensure_matches!("the buyer's allocation", allocation, Some(allocation) if allocation.attempt == buyer.attempt
         && allocation.quantity == buyer.quantity
         && allocation.reserved_at == buyer.reserved_at
         && allocation.state == AllocationState::Sold(buyer.order));

@@ -77,8 +77,8 @@ pub(super) async fn unknown_and_decided_attempts_are_passed_over(rigs: Rigs<'_>)
     );
     let sold = AllocationState::Sold(order(1));
     ensure_allocation(bench.allocation(1).await?.as_ref(), &attempts[0], sold)?;
-    ensure_eq!("the released hold", bench.allocation(2).await?, None);
-    ensure_eq!("the unknown hold", bench.allocation(99).await?, None);
+    ensure_eq!("the released allocation", bench.allocation(2).await?, None);
+    ensure_eq!("the unknown allocation", bench.allocation(99).await?, None);
     let elsewhere = samples::fresh_sale();
     bench.store.acknowledge(&elsewhere, &[]).await?;
     let stranger = samples::attempt(&elsewhere, user(1), 1);

@@ -132,7 +132,11 @@ pub(super) async fn refused_users_are_not_marked(rigs: Rigs<'_>) -> Checked {
     bench.change(2, SaleChange::Pause).await?;
     ensure_eq!("paused", bench.buy(2).await?, ReserveOutcome::Paused);
     bench.change(3, SaleChange::Resume).await?;
-    ensure_eq!("the refused user's hold", bench.allocation(2).await?, None);
+    ensure_eq!(
+        "the refused user's allocation",
+        bench.allocation(2).await?,
+        None
+    );
     bench.change(4, SaleChange::Restock(1)).await?;
     bench.win(2).await?;
     Ok(Ran::Yes)
@@ -249,7 +253,11 @@ pub(super) async fn a_larger_batch_is_refused_as_a_whole(rigs: Rigs<'_>) -> Chec
     let users: Vec<UserId> = many.map(user).collect();
     ensure_invalid("allocations", store.allocations(sale, &users).await)?;
     bench.ensure_taken("after the refusals", 1).await?;
-    ensure_eq!("a refused user's hold", bench.allocation(1).await?, None);
+    ensure_eq!(
+        "a refused user's allocation",
+        bench.allocation(1).await?,
+        None
+    );
     Ok(Ran::Yes)
 }
 

@@ -37,8 +37,8 @@ pub(super) async fn a_settlement_survives_a_reopen(rigs: Rigs<'_>) -> Checked {
         return Ok(Ran::Skipped);
     };
     bench.ensure_units("after the reopen", (4, 0, 1)).await?;
-    ensure_matches!("the buyer's hold", bench.allocation(1).await?, Some(allocation)
+    ensure_matches!("the buyer's allocation", bench.allocation(1).await?, Some(allocation)
         if allocation.attempt == one.id && allocation.state == AllocationState::Sold(order(1)));
-    ensure_eq!("the released hold", bench.allocation(2).await?, None);
+    ensure_eq!("the released allocation", bench.allocation(2).await?, None);
     Ok(Ran::Yes)
 }
