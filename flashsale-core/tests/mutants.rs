@@ -8,11 +8,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flashsale_core::PortError;
-use flashsale_core::testing::{
-    self, Fixture, ManualClock, MemoryDatabase, MemoryOrderRepo, MemorySaleRepo, MemoryStockStore,
-    MutantOrderRepo, MutantStockStore, OrderMutation, OrderRepoRig, StockMutation, StockStoreRig,
+use flashsale_core::ports::{
+    DeadItem, DeadLetter, DeadLetterContent, DeadLetterRepo, HealthCheck, SoleProcess,
 };
+use flashsale_core::testing::{
+    self, Fixture, HealthChecks, Leaders, ManualClock, MemoryDatabase, MemoryDeadLetterRepo,
+    MemoryOrderRepo, MemorySaleRepo, MemoryStockStore, MutantOrderRepo, MutantStockStore,
+    OrderMutation, OrderRepoRig, StockMutation, StockStoreRig,
+};
+use flashsale_core::{ErrorKind, PortError};
 
 #[derive(Debug)]
 struct StockMutants(StockMutation);
@@ -119,4 +123,123 @@ async fn a_mutant_with_nothing_wrong_passes() {
     stock.assert_passed();
     let orders = testing::order_repo(&OrderMutants(OrderMutation::Nothing)).await;
     orders.assert_passed();
+}
+
+#[tokio::test]
+async fn the_suite_of_leadership_notices_when_everybody_leads() {
+    let everybody = Leaders {
+        ours: Arc::new(SoleProcess),
+        theirs: Some(Arc::new(SoleProcess)),
+    };
+    let failed = testing::leadership(&everybody).await.failed();
+    assert!(
+        failed.contains(&"of_two_processes_one_leads_a_sale"),
+        "{failed:?}"
+    );
+}
+
+/// A check that always says the same, whatever the service is.
+#[derive(Clone, Copy, Debug)]
+struct Says(Option<ErrorKind>);
+
+#[async_trait]
+impl HealthCheck for Says {
+    async fn check(&self) -> Result<(), PortError> {
+        match self.0 {
+            Some(kind) => Err(PortError::new(kind, "health", "check")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_suite_of_health_notices_a_check_that_always_says_the_same() {
+    let sound = "a_service_that_is_as_it_has_to_be_passes";
+    let away = "a_service_that_does_not_answer_is_not_set_up_wrongly";
+    let wrong = "what_is_wrong_is_said_in_one_line";
+    for (says, failed) in [
+        (None, vec![away, wrong]),
+        (Some(ErrorKind::Unavailable), vec![sound, wrong]),
+        // Without a word of what is wrong.
+        (Some(ErrorKind::Misconfigured), vec![sound, away, wrong]),
+    ] {
+        let checks = HealthChecks {
+            sound: Arc::new(Says(says)),
+            away: Arc::new(Says(says)),
+            wrong: Arc::new(Says(says)),
+        };
+        assert_eq!(testing::health_check(&checks).await.failed(), failed);
+    }
+}
+
+/// What is wrong with [`MutantLetters`].
+#[derive(Clone, Copy, Debug)]
+enum LetterMutation {
+    /// Attempts are kept as a text that nothing reads.
+    ForgetsAttempts,
+    /// Nobody can tell that a letter was replayed.
+    NeverNotesReplays,
+}
+
+/// Dead letters with something wrong.
+#[derive(Debug)]
+struct MutantLetters {
+    inner: MemoryDeadLetterRepo,
+    mutation: LetterMutation,
+}
+
+#[async_trait]
+impl DeadLetterRepo for MutantLetters {
+    async fn keep(&self, items: &[DeadItem]) -> Result<(), PortError> {
+        let mut items = items.to_vec();
+        if let LetterMutation::ForgetsAttempts = self.mutation {
+            for item in &mut items {
+                let text = item.content.stored().into_owned();
+                item.content = DeadLetterContent::Undecodable(text);
+            }
+        }
+        self.inner.keep(&items).await
+    }
+
+    async fn list(&self, after: Option<i64>, max: usize) -> Result<Vec<DeadLetter>, PortError> {
+        self.inner.list(after, max).await
+    }
+
+    async fn find(&self, id: i64) -> Result<Option<DeadLetter>, PortError> {
+        self.inner.find(id).await
+    }
+
+    async fn replayed(&self, id: i64) -> Result<(), PortError> {
+        match self.mutation {
+            LetterMutation::ForgetsAttempts => self.inner.replayed(id).await,
+            LetterMutation::NeverNotesReplays => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Fixture<Arc<dyn DeadLetterRepo>> for LetterMutation {
+    async fn open(&self, _place: &str) -> Result<Arc<dyn DeadLetterRepo>, PortError> {
+        Ok(Arc::new(MutantLetters {
+            inner: MemoryDeadLetterRepo::new(Arc::new(ManualClock::default())),
+            mutation: *self,
+        }))
+    }
+}
+
+#[tokio::test]
+async fn the_suite_of_the_dead_letters_catches_every_mutant() {
+    for (mutation, meant) in [
+        (
+            LetterMutation::ForgetsAttempts,
+            "an_attempt_is_kept_as_it_was",
+        ),
+        (
+            LetterMutation::NeverNotesReplays,
+            "an_item_is_replayed_once",
+        ),
+    ] {
+        let report = testing::dead_letter_repo(&mutation).await;
+        assert_eq!(report.failed(), [meant], "{mutation:?}: {report}");
+    }
 }

@@ -8,6 +8,7 @@ mod clients;
 mod crowd;
 mod faults;
 mod losses;
+mod mixed;
 mod publishing;
 mod rushes;
 mod settings;
