@@ -72,7 +72,7 @@ pub(crate) enum Kind {
     /// All connections break, and so does each new one.
     Cut,
     /// Connections stay, and nothing passes.
-    Allocation,
+    Hold,
     /// Redis loses everything (FLUSHALL).
     Flush,
     /// Redis is killed, and comes back with what it had a moment before.
@@ -108,11 +108,11 @@ pub(crate) fn inflict(stack: &Stack, target: Target, kind: Kind, length: Duratio
             sleep(length);
             freeze(stack, target, false);
         }
-        Kind::Cut | Kind::Allocation => {
+        Kind::Cut | Kind::Hold => {
             let mode = if kind == Kind::Cut {
                 Mode::Cut
             } else {
-                Mode::Allocation
+                Mode::Hold
             };
             link(stack, target, mode);
             sleep(length);
@@ -292,7 +292,7 @@ impl Storm {
             (Kind::Kill, 50),
             (Kind::Freeze, 20),
             (Kind::Cut, 15),
-            (Kind::Allocation, 15),
+            (Kind::Hold, 15),
             (Kind::Flush, losses),
             (Kind::Rollback, losses),
         ];
@@ -301,7 +301,7 @@ impl Storm {
         let length = match kind {
             Kind::Kill => self.dice.ms(0, 2_000),
             Kind::Flush | Kind::Rollback => self.dice.ms(100, 1_000),
-            Kind::Freeze | Kind::Cut | Kind::Allocation => self.dice.ms(500, 3_000),
+            Kind::Freeze | Kind::Cut | Kind::Hold => self.dice.ms(500, 3_000),
         };
         Some((target, kind, length))
     }

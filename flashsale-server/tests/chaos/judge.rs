@@ -274,7 +274,7 @@ pub(crate) fn own_time(engine: Engine, event: &Event, faults: &[Fault]) -> Durat
     let excuses = faults.iter().filter(|fault| {
         let stops = match fault.kind {
             Kind::Freeze => true,
-            Kind::Cut | Kind::Allocation => engine == Engine::Embedded,
+            Kind::Cut | Kind::Hold => engine == Engine::Embedded,
             Kind::Kill | Kind::Flush | Kind::Rollback => false,
         };
         stops && fault.target == Target::Process(event.api)

@@ -21,7 +21,7 @@ pub(crate) enum Mode {
     /// Carries everything.
     Pass,
     /// Keeps connections and takes new ones, but carries nothing: a network that swallows.
-    Allocation,
+    Hold,
     /// Breaks all connections, and each new one.
     Cut,
 }
@@ -103,6 +103,6 @@ async fn pump(
 
 /// Waits while the proxy holds; says whether it passes then.
 async fn passes(modes: &mut watch::Receiver<Mode>) -> bool {
-    let mode = modes.wait_for(|mode| *mode != Mode::Allocation).await;
+    let mode = modes.wait_for(|mode| *mode != Mode::Hold).await;
     mode.is_ok_and(|mode| *mode == Mode::Pass)
 }
