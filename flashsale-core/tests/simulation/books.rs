@@ -40,6 +40,8 @@ pub(crate) struct Books {
     /// Two stores take themselves for the same one: as long as that lasts, both may be rebuilt under
     /// any epoch, and promise the same units.
     pub(crate) split: bool,
+    /// A process that was to end in order has not, and was ended.
+    pub(crate) cut_off: bool,
     /// The last epoch of a sale whose stock may have been wrong.
     lossy: BTreeMap<SaleId, Epoch>,
     lost_units: BTreeMap<SaleId, u64>,

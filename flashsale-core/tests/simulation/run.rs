@@ -105,8 +105,17 @@ async fn direct(world: Arc<World>) {
     }
     handle.set_danger(world.weather.danger);
     spawn_trouble(&world);
+    let living = Arc::new(());
     for number in 1..=world.weather.users {
-        handle.spawn(WORLD, Box::pin(users::live(Arc::clone(&world), number)));
+        let life = Arc::clone(&living);
+        let user = users::live(Arc::clone(&world), number);
+        handle.spawn(
+            WORLD,
+            Box::pin(async move {
+                user.await;
+                drop(life);
+            }),
+        );
     }
     handle.sleep(world.weather.trouble_ms).await;
 
@@ -119,6 +128,9 @@ async fn direct(world: Arc<World>) {
     world.processes().for_each(|process| world.thaw(process));
     // Crashed processes start again, late requests arrive, and late users finish.
     handle.sleep(6_000).await;
+    while Arc::strong_count(&living) > 1 {
+        handle.sleep(500).await;
+    }
     trouble::resume_all(&world).await;
 
     let held = close_the_books(&world).await;
@@ -271,6 +283,9 @@ fn balance(world: &World) -> Held {
 
 /// Everybody without an order can try again, and wins if a unit is left.
 async fn second_chances(world: &Arc<World>) -> Held {
+    /// Rounds until a stock that is found to be lost sells again.
+    const NOTICED_WITHIN: usize = 60;
+    let may_lose = world.weather.losses.any();
     for sale in world.all_sales() {
         let totals = at_once(world.orders.totals(sale.id)).expect("memory does not fail");
         let mut left = totals.map_or(0, |totals| totals.remaining);
@@ -281,7 +296,15 @@ async fn second_chances(world: &Arc<World>) -> Held {
             let user = World::user(number);
             let bought = world.books().outcome(sale.id, &user) == OrderStatus::Success;
             let api = world.handle.between(1, world.weather.apis as u64) as usize;
-            let answer = users::attempt(world, api, &user, sale.id).await;
+            let mut answer = users::attempt(world, api, &user, sale.id).await;
+            // A loss that no unit shows is noticed by the first call of a process that saw more.
+            for _ in 0..if may_lose && !lost { NOTICED_WITHIN } else { 0 } {
+                if !matches!(answer, Some(AttemptOutcome::Recovering)) {
+                    break;
+                }
+                world.handle.sleep(500).await;
+                answer = users::attempt(world, api, &user, sale.id).await;
+            }
             let right = match &answer {
                 Some(AttemptOutcome::Accepted(acceptance)) => {
                     let fresh = acceptance.status == OrderStatus::Pending;
@@ -365,7 +388,8 @@ async fn audit(world: &Arc<World>) -> Held {
 
 /// Who was refused is in the audit trail, unless a process has died before it could say so.
 async fn read_the_trail(world: &Arc<World>) -> Held {
-    if !world.weather.records_refusals || world.weather.danger.crash > 0 {
+    let told_all = world.weather.danger.crash == 0 && !world.books().cut_off;
+    if !world.weather.records_refusals || !told_all {
         return Ok(());
     }
     // The last refusals are on their way.

@@ -394,6 +394,8 @@ impl World {
             self.handle.sleep(5).await;
         }
         if self.lives(life) {
+            // It may stand still meanwhile.
+            self.books().cut_off |= !stop.is_done();
             self.handle.end_process(process);
             lock(&self.processes)[process].end();
             self.handle.sleep(self.handle.between(1, 3_000)).await;
