@@ -1,25 +1,23 @@
--- The audit trail: every accepted attempt, entered together with its order by a trigger, and the
--- newest refusals of each sale, as far as they are handed in.
-CREATE TABLE purchase_attempts (
-    sale_id    bigint NOT NULL,
-    user_id    text COLLATE "C" NOT NULL,
-    at_ms      bigint NOT NULL,
-    outcome    text NOT NULL CHECK (outcome IN
-        ('ACCEPTED', 'SOLD_OUT', 'SALE_NOT_STARTED', 'SALE_ENDED', 'SALE_PAUSED')),
-    attempt_id uuid,
+-- The newest refusals of each sale, as far as they are handed in.
+CREATE TABLE refusals (
+    sale_id bigint NOT NULL,
     -- Numbers the refusals of a sale without gaps.
-    refusal    bigint,
-    CHECK ((outcome = 'ACCEPTED') = (attempt_id IS NOT NULL)),
-    CHECK ((outcome = 'ACCEPTED') = (refusal IS NULL))
+    number  bigint NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    at_ms   bigint NOT NULL,
+    outcome text NOT NULL
+        CHECK (outcome IN ('SOLD_OUT', 'SALE_NOT_STARTED', 'SALE_ENDED', 'SALE_PAUSED')),
+    PRIMARY KEY (sale_id, number)
 );
 
--- Old refusals are deleted, which a publication of this table wants to be able to tell apart.
-ALTER TABLE purchase_attempts REPLICA IDENTITY FULL;
--- Accepted attempts are in no index here, so that they cost little; orders has them in several.
-CREATE UNIQUE INDEX purchase_attempts_refusal ON purchase_attempts (sale_id, refusal)
-    WHERE refusal IS NOT NULL;
-CREATE INDEX purchase_attempts_refused_user ON purchase_attempts (sale_id, user_id, at_ms)
-    WHERE refusal IS NOT NULL;
+CREATE INDEX refusals_user ON refusals (sale_id, user_id, at_ms);
+
+-- The audit trail: every accepted attempt, which is an order, and the refusals.
+CREATE VIEW purchase_attempts AS
+    SELECT sale_id, user_id, reserved_ms AS at_ms, 'ACCEPTED' AS outcome, attempt_id, id AS number
+    FROM orders
+    UNION ALL
+    SELECT sale_id, user_id, at_ms, outcome, NULL, number FROM refusals;
 
 -- How many refusals of a sale there were, and up to which number they are deleted.
 CREATE TABLE refusal_counters (
@@ -48,15 +46,15 @@ BEGIN
         INSERT INTO refusal_counters AS c (sale_id, recorded) VALUES (batch.sale, batch.size)
         ON CONFLICT (sale_id) DO UPDATE SET recorded = c.recorded + batch.size
         RETURNING recorded, deleted, recorded - p_keep AS old INTO counter;
-        INSERT INTO purchase_attempts (sale_id, user_id, at_ms, outcome, refusal)
+        INSERT INTO refusals (sale_id, user_id, at_ms, outcome, number)
         SELECT a.sale, a.buyer, a.at_ms, a.outcome,
             counter.recorded - batch.size + row_number() OVER (ORDER BY a.place)
         FROM unnest(p_sales, p_users, p_times, p_outcomes) WITH ORDINALITY
             AS a (sale, buyer, at_ms, outcome, place)
         WHERE a.sale = batch.sale;
         IF counter.old > counter.deleted THEN
-            DELETE FROM purchase_attempts WHERE sale_id = batch.sale
-                AND refusal > counter.deleted AND refusal <= counter.old;
+            DELETE FROM refusals WHERE sale_id = batch.sale
+                AND number > counter.deleted AND number <= counter.old;
             UPDATE refusal_counters SET deleted = counter.old WHERE sale_id = batch.sale;
         END IF;
     END LOOP;

@@ -13,7 +13,7 @@ use crate::rows;
 
 /// The audit trail of a [`PostgresDatabase`].
 ///
-/// Accepted attempts enter it in the transaction of their decision. Of the refusals of each sale
+/// Accepted attempts are the orders. Of the refusals of each sale
 /// it keeps the newest [`refusals_max`](crate::PostgresConfig::refusals_max).
 ///
 /// Made by [`PostgresDatabase::attempts`].
@@ -59,8 +59,8 @@ impl AttemptRepo for PostgresAttemptRepo {
                 SELECT reserved_ms, attempt_id, 'ACCEPTED', id
                 FROM orders WHERE sale_id = $1 AND user_id = $2 AND status = 'FAILED'
                 UNION ALL
-                SELECT at_ms, NULL, outcome, refusal FROM purchase_attempts
-                WHERE sale_id = $1 AND user_id = $2 AND refusal IS NOT NULL
+                SELECT at_ms, NULL, outcome, number FROM refusals
+                WHERE sale_id = $1 AND user_id = $2
             ) AS tried ORDER BY at_ms DESC, place DESC LIMIT $3";
         let query = || {
             let query = sqlx::query(sql).bind(sale.get()).bind(user.as_str());

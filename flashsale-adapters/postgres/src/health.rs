@@ -80,7 +80,7 @@ async fn ensure_rights(connection: &mut PgConnection) -> Result<(), PortError> {
             SELECT relation, kind FROM (VALUES
                 ('products', 'SELECT,INSERT,UPDATE'), ('flash_sales', 'SELECT,INSERT,UPDATE'),
                 ('stock_events', 'SELECT,INSERT'), ('users', 'SELECT,INSERT'),
-                ('orders', 'SELECT,INSERT'), ('purchase_attempts', 'SELECT,INSERT,DELETE'),
+                ('orders', 'SELECT,INSERT'), ('refusals', 'SELECT,INSERT,DELETE'),
                 ('refusal_counters', 'SELECT,INSERT,UPDATE')
             ) AS needed (relation, kinds), unnest(string_to_array(kinds, ',')) AS kind
             WHERE NOT has_table_privilege(relation, kind)

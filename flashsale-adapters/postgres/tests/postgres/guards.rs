@@ -10,6 +10,7 @@ use flashsale_postgres::PostgresDatabase;
 use crate::shop;
 
 struct Bench {
+    url: String,
     database: PostgresDatabase,
     connection: PgConnection,
     sale: SaleRef,
@@ -21,6 +22,7 @@ impl Bench {
         let sale = shop::sale(&database, stock).await.key();
         let connection = PgConnection::connect(&url).await.unwrap();
         Self {
+            url,
             database,
             connection,
             sale,
@@ -41,12 +43,28 @@ impl Bench {
     }
 
     async fn insert(&mut self, rows: &[String]) -> Result<u64, String> {
+        self.execute(Self::inserting(rows)).await
+    }
+
+    fn inserting(rows: &[String]) -> String {
         let rows = rows.join(", ");
-        let sql = format!(
+        format!(
             "INSERT INTO orders (sale_id, product_id, quantity, epoch, seq, reserved_ms,
                 decided_ms, attempt_id, user_id, status) VALUES {rows}"
-        );
-        self.execute(sql).await
+        )
+    }
+
+    /// Waits until somebody waits for a lock in this database.
+    async fn wait_for_a_waiter(&mut self) {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        loop {
+            let waiting = sqlx::query_scalar::<_, i64>(sql);
+            if waiting.fetch_one(&mut self.connection).await.unwrap() > 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 
     async fn totals(&self) -> Totals {
@@ -145,19 +163,57 @@ async fn decisions_are_neither_changed_nor_deleted() {
         "UPDATE orders SET quantity = 1 WHERE false",
         "DELETE FROM orders",
         "TRUNCATE orders",
-        "TRUNCATE flash_sales CASCADE",
         "INSERT INTO orders SELECT * FROM orders ON CONFLICT (attempt_id)
             DO UPDATE SET user_id = 'eve'",
     ] {
         bench.ensure_refused(sql, why).await;
     }
-    bench
-        .ensure_refused("DELETE FROM flash_sales", "orders_sale")
-        .await;
-    bench
-        .ensure_refused("DELETE FROM products", "flash_sales")
-        .await;
+    for (sql, why) in [
+        ("DELETE FROM flash_sales", "has orders"),
+        ("TRUNCATE flash_sales CASCADE", "sales with orders stay"),
+        (
+            "TRUNCATE stock_events, flash_sales",
+            "sales with orders stay",
+        ),
+        ("DELETE FROM products", "flash_sales"),
+    ] {
+        bench.ensure_refused(sql, why).await;
+    }
     bench.ensure_units(9, 1, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_is_not_deleted_while_an_order_is_on_its_way() {
+    let mut bench = Bench::open(10).await;
+    let mut other = PgConnection::connect(&bench.url).await.unwrap();
+    let row = [bench.row("ann", 1)];
+    bench.execute("BEGIN").await.unwrap();
+    bench.insert(&row).await.unwrap();
+    let deleting = tokio::spawn(async move { other.execute("DELETE FROM flash_sales").await });
+    bench.wait_for_a_waiter().await;
+    bench.execute("COMMIT").await.unwrap();
+    let error = deleting.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("has orders"), "{error}");
+    bench.ensure_units(9, 1, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_a_sale_that_is_being_deleted_is_refused() {
+    let mut bench = Bench::open(10).await;
+    let mut other = PgConnection::connect(&bench.url).await.unwrap();
+    bench.execute("BEGIN").await.unwrap();
+    bench.execute("DELETE FROM flash_sales").await.unwrap();
+    let sql = Bench::inserting(&[bench.row("ann", 1)]);
+    let inserting = tokio::spawn(async move { other.execute(AssertSqlSafe(sql)).await });
+    bench.wait_for_a_waiter().await;
+    bench.execute("COMMIT").await.unwrap();
+    let error = inserting.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("there is no sale"), "{error}");
+    let orders: i64 = sqlx::query_scalar("SELECT count(*) FROM orders")
+        .fetch_one(&mut bench.connection)
+        .await
+        .unwrap();
+    assert_eq!(orders, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +254,7 @@ async fn an_order_of_another_product_is_refused() {
     };
     let rows = [bench.row("ann", 1)];
     let error = bench.insert(&rows).await.unwrap_err();
-    assert!(error.contains("orders_sale"), "{error}");
+    assert!(error.contains("there is no sale"), "{error}");
     bench.sale = sale;
     bench.ensure_units(10, 0, 0).await;
 }

@@ -118,7 +118,7 @@ async fn a_role_without_the_right_to_create_can_migrate_when_nothing_is_to_be_do
         &format!(
             "GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {role};
             GRANT UPDATE ON products, flash_sales, refusal_counters TO {role};
-            GRANT DELETE ON purchase_attempts TO {role};
+            GRANT DELETE ON refusals TO {role};
             GRANT USAGE ON SEQUENCE orders_id_seq TO {role}"
         ),
     );

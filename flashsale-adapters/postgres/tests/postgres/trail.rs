@@ -111,7 +111,7 @@ async fn processes_that_record_at_once_do_not_get_stuck() {
         });
     }
     tasks.join_all().await;
-    let sql = "SELECT sale_id, count(*), min(refusal), max(refusal) FROM purchase_attempts
+    let sql = "SELECT sale_id, count(*), min(number), max(number) FROM refusals
         GROUP BY 1 ORDER BY 1";
     let expected = sales.map(|sale| format!("{sale}|50|111|160")).join("\n");
     assert_eq!(shop::psql(&url, sql), expected);
