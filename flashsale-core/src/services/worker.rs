@@ -58,8 +58,11 @@ struct Decided {
 impl Worker {
     /// The most attempts it asks the queue for at once.
     pub const BATCH: usize = BATCH_MAX;
-    /// How many such batches one step takes on at most, while more are waiting.
+    /// How many such batches one step takes on at most, and marks as done together: that costs a
+    /// queue as much as a whole batch of attempts.
     const BATCHES: usize = 8;
+    /// How long it waits for a further batch before it marks those that it has as done.
+    const LINGER_MS: u64 = 50;
     /// The most it decides in one transaction. While one such batch is told to the stock store, the
     /// next is being decided.
     pub const DECIDED_AT_ONCE: usize = 512;
@@ -92,16 +95,24 @@ impl Worker {
             ..WorkerReport::default()
         };
         let (mut pending, mut nothing) = (None, true);
-        for wait_ms in [wait_ms].into_iter().chain([0; Self::BATCHES - 1]) {
+        let mut wait_ms = wait_ms;
+        for _ in 0..Self::BATCHES {
             let deliveries = reader.poll(Self::BATCH, wait_ms).await?;
+            if deliveries.is_empty() {
+                break;
+            }
+            nothing = false;
             let more = deliveries.len() == Self::BATCH;
-            nothing &= deliveries.is_empty();
             let batches = self.sorted(deliveries, &mut report);
             for (sale, attempts) in &batches {
                 pending = self.decide(sale, attempts, pending, &mut report).await?;
             }
+            wait_ms = 0;
             if !more {
-                break;
+                // Nobody's result waits for the attempts of others.
+                let told = self.notify(pending.take()).await;
+                report.unsettled = told.err().or(report.unsettled);
+                wait_ms = Self::LINGER_MS;
             }
         }
         if nothing {

@@ -313,8 +313,9 @@ async fn second_chances(world: &Arc<World>) -> Held {
                 }
                 Some(AttemptOutcome::SoldOut) => !bought && sells && left == 0,
                 Some(AttemptOutcome::Ended) => !sells && (!bought || !loaded),
-                // Nobody resumes a sale that is over.
-                Some(AttemptOutcome::Paused) => !bought && (lost || sale.phase == Phase::Paused),
+                // Nobody resumes a sale that is over, nor finds its buyers again in a stock that has
+                // lost them.
+                Some(AttemptOutcome::Paused) => lost || !bought && sale.phase == Phase::Paused,
                 Some(AttemptOutcome::Recovering) => lost,
                 _ => false,
             };
