@@ -41,8 +41,8 @@ impl SaleRepo for EmbeddedSaleRepo {
         Ok(outcome)
     }
 
-    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
-        self.note("opened", sale, |row| row.opened(sale.epoch))?;
+    async fn opened(&self, sale: &SaleRef, version: u64) -> Result<(), PortError> {
+        self.note("opened", sale, |row| row.opened(sale.epoch, version))?;
         Ok(())
     }
 
@@ -67,7 +67,7 @@ impl SaleRepo for EmbeddedSaleRepo {
         &self,
         id: SaleId,
         change: SaleChange,
-        from: Option<u64>,
+        from: Option<&Sale>,
     ) -> Result<ChangeOutcome, PortError> {
         if let SaleChange::Withdraw(_) = change {
             // What is left is counted on the disk.
@@ -80,7 +80,7 @@ impl SaleRepo for EmbeddedSaleRepo {
             let Some(mut sale) = find(transaction, id)? else {
                 return Ok(ChangeOutcome::UnknownSale);
             };
-            if from.is_some_and(|from| from != sale.version) {
+            if from.is_some_and(|from| !sale.is_as(from)) {
                 return Ok(ChangeOutcome::Refused(ChangeRefused::Outdated));
             }
             let event = match sale.change(change) {

@@ -51,8 +51,8 @@ impl SaleRepo for PostgresSaleRepo {
         outcome.map_err(|error| fault(OPERATION, error))
     }
 
-    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
-        self.note("opened", sale, |row| row.opened(sale.epoch))
+    async fn opened(&self, sale: &SaleRef, version: u64) -> Result<(), PortError> {
+        self.note("opened", sale, |row| row.opened(sale.epoch, version))
             .await?;
         Ok(())
     }
@@ -74,13 +74,13 @@ impl SaleRepo for PostgresSaleRepo {
         &self,
         id: SaleId,
         change: SaleChange,
-        from: Option<u64>,
+        from: Option<&Sale>,
     ) -> Result<ChangeOutcome, PortError> {
         loop {
             let Some(before) = self.find_one("change", id).await? else {
                 return Ok(ChangeOutcome::UnknownSale);
             };
-            if from.is_some_and(|from| from != before.version) {
+            if from.is_some_and(|from| !before.is_as(from)) {
                 return Ok(ChangeOutcome::Refused(ChangeRefused::Outdated));
             }
             let mut after = before.clone();
@@ -166,6 +166,7 @@ impl PostgresSaleRepo {
             let sql = "UPDATE flash_sales SET phase = $5, epoch = $6, sealed_epoch = $7,
                     decided_seq = CASE WHEN epoch = $6 THEN decided_seq ELSE 0 END
                 WHERE id = $1 AND epoch = $2 AND sealed_epoch = $3 AND phase = $4 AND pause_requested = $8
+                    AND version = $9
                 RETURNING id";
             let query = || {
                 let query = sqlx::query(sql).bind(before.id.get());
@@ -175,7 +176,8 @@ impl PostgresSaleRepo {
                 let query = query.bind(rows::phase_name(after.phase));
                 let query = query.bind(i64::from(after.epoch.get()));
                 let query = query.bind(i64::from(after.sealed.get()));
-                query.bind(before.pause_requested)
+                let query = query.bind(before.pause_requested);
+                query.bind(rows::clamped(before.version))
             };
             let noted = self.0.fetch(operation, Call::Repeatable, query).await?;
             if !noted.is_empty() {

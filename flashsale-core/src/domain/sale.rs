@@ -142,11 +142,17 @@ impl Sale {
         news
     }
 
-    /// Takes note that its stock is open under `epoch`; says whether that was news.
-    pub fn opened(&mut self, epoch: Epoch) -> bool {
-        let news = self.epoch == epoch
-            && self.sealed == epoch
-            && matches!(self.phase, Phase::Scheduled | Phase::Recovering);
+    /// Takes note that its stock is open under `epoch`, with every change up to `version`; says
+    /// whether that was news.
+    ///
+    /// A sale that was never open may have changed since: then its stock has to be told first, lest
+    /// it sells units that were withdrawn. While a stock is rebuilt nobody withdraws any.
+    pub fn opened(&mut self, epoch: Epoch, version: u64) -> bool {
+        let complete = match self.phase {
+            Phase::Scheduled => self.version == version,
+            phase => phase == Phase::Recovering,
+        };
+        let news = self.epoch == epoch && self.sealed == epoch && complete;
         if news {
             self.phase = if self.pause_requested {
                 Phase::Paused
@@ -155,6 +161,11 @@ impl Sale {
             };
         }
         news
+    }
+
+    /// Whether nothing was changed, and nothing began or ended, since the sale was as `before`.
+    pub fn is_as(&self, before: &Self) -> bool {
+        (self.version, self.phase) == (before.version, before.phase)
     }
 
     /// Makes the change and returns what the stock store has to be told.

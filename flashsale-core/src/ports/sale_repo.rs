@@ -16,9 +16,10 @@ pub trait SaleRepo: Debug + Send + Sync + 'static {
     /// not closed. Of two overlapping sales created at the same time, one is stored.
     async fn create(&self, sale: &NewSale) -> Result<CreateSaleOutcome, PortError>;
 
-    /// Takes note that the stock of the sale is open under `sale.epoch`, by the rules of
-    /// [`Sale::opened`]; nothing changes for a sale that they do not allow it for.
-    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError>;
+    /// Takes note that the stock of the sale is open under `sale.epoch` with every change up to
+    /// `version`, by the rules of [`Sale::opened`]; nothing changes for a sale that they do not allow
+    /// it for.
+    async fn opened(&self, sale: &SaleRef, version: u64) -> Result<(), PortError>;
 
     /// Begins a new epoch because the stock of `sale.epoch` is lost, by the rules of
     /// [`Sale::recover`]. Returns the sale as it is afterwards, whoever began; nothing for an
@@ -31,7 +32,7 @@ pub trait SaleRepo: Debug + Send + Sync + 'static {
     async fn seal(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError>;
 
     /// Makes a change by the rules of [`Sale::change`] and keeps the event. Refused as
-    /// [`Outdated`](ChangeRefused::Outdated) if `from` is a version that the sale is not at, as
+    /// [`Outdated`](ChangeRefused::Outdated) if it is not [as](Sale::is_as) `from` any more, as
     /// [`Overlaps`](ChangeRefused::Overlaps) if it would sell at the same time as another sale of
     /// the product that is not closed, and as [`Withdrawal`](ChangeRefused::Withdrawal) if fewer
     /// units are unsold.
@@ -39,7 +40,7 @@ pub trait SaleRepo: Debug + Send + Sync + 'static {
         &self,
         sale: SaleId,
         change: SaleChange,
-        from: Option<u64>,
+        from: Option<&Sale>,
     ) -> Result<ChangeOutcome, PortError>;
 
     /// The changes of a sale with versions greater than `after_version`, in order.

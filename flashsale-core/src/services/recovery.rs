@@ -126,7 +126,7 @@ impl Recovery {
             OpenOutcome::Stale(_) => return Ok(RecoveryProgress::Fenced),
         }
         self.put_results(&failed).await?;
-        repo.opened(&key).await?;
+        repo.opened(&key, snapshot.version).await?;
         self.forget(key.id);
         self.recorder.count(Metric::Recovered, 1);
         catalogue.refresh().await?;

@@ -145,10 +145,7 @@ impl SaleService {
                 ApplyOutcome::NotLoaded => return refused(ChangeRefused::NotReady),
             }
         }
-        let outcome = self
-            .repo
-            .change(sale.id, change, Some(sale.version))
-            .await?;
+        let outcome = self.repo.change(sale.id, change, Some(sale)).await?;
         if promises && !matches!(outcome, ChangeOutcome::Changed(..)) {
             self.repo.recover(&key).await?;
         }
@@ -186,7 +183,6 @@ impl SaleService {
                 OpenOutcome::Occupied(_) => return Ok(StockReadiness::Waiting),
                 OpenOutcome::TooEarly => return Ok(StockReadiness::TooEarly),
             }
-            self.repo.opened(&key).await?;
         }
         let Some(levels) = self.stock.levels(&key).await? else {
             // Its place may be that of the next sale. Of one that is closed only results are missed.
@@ -221,6 +217,10 @@ impl SaleService {
                     | ApplyOutcome::NotLoaded => return Ok(StockReadiness::Lost),
                 }
             }
+        }
+        if sale.phase == Phase::Scheduled {
+            // Not if it has changed since it was read: then this is called again.
+            self.repo.opened(&key, sale.version).await?;
         }
         Ok(StockReadiness::Ready)
     }

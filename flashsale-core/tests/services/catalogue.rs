@@ -23,8 +23,8 @@ impl SaleRepo for SlowToTell {
         self.0.create(sale).await
     }
 
-    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
-        self.0.opened(sale).await
+    async fn opened(&self, sale: &SaleRef, version: u64) -> Result<(), PortError> {
+        self.0.opened(sale, version).await
     }
 
     async fn recover(&self, sale: &SaleRef) -> Result<Option<Sale>, PortError> {
@@ -39,7 +39,7 @@ impl SaleRepo for SlowToTell {
         &self,
         sale: SaleId,
         change: SaleChange,
-        from: Option<u64>,
+        from: Option<&Sale>,
     ) -> Result<ChangeOutcome, PortError> {
         self.0.change(sale, change, from).await
     }

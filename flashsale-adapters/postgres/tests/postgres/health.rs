@@ -24,7 +24,7 @@ pub(crate) async fn use_everything(url: &str) {
     let (sales, orders) = (database.sales(), database.orders());
     let sale = shop::sale(&database, 3).await;
     let key = sale.key();
-    sales.opened(&sale.key()).await.unwrap();
+    sales.opened(&sale.key(), 1).await.unwrap();
     sales
         .change(sale.id, SaleChange::Restock(2), None)
         .await

@@ -36,7 +36,7 @@ async fn a_change_by_another_process_is_told_at_once() {
     let sale = shop::sale(&theirs, 5).await;
     seen = moved(&sales, seen).await;
     assert_eq!(sales.list().await.unwrap().len(), 1);
-    theirs.sales().opened(&sale.key()).await.unwrap();
+    theirs.sales().opened(&sale.key(), 1).await.unwrap();
     seen = moved(&sales, seen).await;
     let mut slowest = Duration::ZERO;
     for change in [SaleChange::Pause, SaleChange::Restock(3), SaleChange::Close] {

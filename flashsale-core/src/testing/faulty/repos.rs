@@ -60,8 +60,8 @@ impl SaleRepo for Faulty<dyn SaleRepo> {
         self.faults.around("create", call).await
     }
 
-    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
-        let call = || self.inner.opened(sale);
+    async fn opened(&self, sale: &SaleRef, version: u64) -> Result<(), PortError> {
+        let call = || self.inner.opened(sale, version);
         self.faults.around("opened", call).await
     }
 
@@ -79,7 +79,7 @@ impl SaleRepo for Faulty<dyn SaleRepo> {
         &self,
         sale: SaleId,
         change: SaleChange,
-        from: Option<u64>,
+        from: Option<&Sale>,
     ) -> Result<ChangeOutcome, PortError> {
         let call = || self.inner.change(sale, change, from);
         self.faults.around("change", call).await

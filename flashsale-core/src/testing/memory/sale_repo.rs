@@ -77,8 +77,8 @@ impl SaleRepo for MemorySaleRepo {
         Ok(CreateSaleOutcome::Created(sale))
     }
 
-    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
-        self.note(sale, |row| row.sale.opened(sale.epoch));
+    async fn opened(&self, sale: &SaleRef, version: u64) -> Result<(), PortError> {
+        self.note(sale, |row| row.sale.opened(sale.epoch, version));
         Ok(())
     }
 
@@ -98,13 +98,13 @@ impl SaleRepo for MemorySaleRepo {
         &self,
         sale: SaleId,
         change: SaleChange,
-        from: Option<u64>,
+        from: Option<&Sale>,
     ) -> Result<ChangeOutcome, PortError> {
         let mut tables = self.database.tables();
         let Some(row) = tables.sales.get(&sale) else {
             return Ok(ChangeOutcome::UnknownSale);
         };
-        if from.is_some_and(|from| from != row.sale.version) {
+        if from.is_some_and(|from| !row.sale.is_as(from)) {
             return Ok(ChangeOutcome::Refused(ChangeRefused::Outdated));
         }
         let mut changed = row.sale.clone();

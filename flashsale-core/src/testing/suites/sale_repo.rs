@@ -32,13 +32,14 @@ pub async fn sale_repo(fixture: &dyn Fixture<Arc<dyn SaleRepo>>) -> Report {
             a_closed_sale_does_not_overlap,
             of_overlapping_sales_created_at_the_same_time_one_is_stored,
             a_scheduled_sale_is_marked_as_open,
+            a_sale_that_has_changed_since_is_not_marked_as_open,
             any_other_sale_is_not_marked_as_open,
             changes_are_made_by_the_rules_of_a_sale,
             a_refused_change_leaves_the_sale_as_it_is,
             a_change_of_an_unknown_sale_is_told,
             events_come_in_order_after_a_version,
             racing_changes_have_versions_without_gaps,
-            a_change_from_another_version_is_refused,
+            a_change_of_a_sale_that_is_not_as_it_was_is_refused,
             a_sale_is_paused_before_it_is_opened,
             units_are_withdrawn,
             a_sale_is_extended_up_to_the_next_one,
@@ -195,7 +196,7 @@ async fn a_sale_that_overlaps_is_refused(rigs: Rigs<'_>) -> Checked {
         let what = format!("hours {from} to {to}");
         ensure_eq!(what, why, NewSaleRefused::Overlaps(sale.id));
     }
-    repo.opened(&sale.key()).await?;
+    repo.opened(&sale.key(), 1).await?;
     let why = refused(&repo, &new).await?;
     ensure_eq!("an open sale", why, NewSaleRefused::Overlaps(sale.id));
     repo.change(sale.id, SaleChange::Pause, None).await?;
@@ -258,7 +259,7 @@ async fn of_overlapping_sales_created_at_the_same_time_one_is_stored(rigs: Rigs<
 async fn a_scheduled_sale_is_marked_as_open(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
     let sale = create_sale(&*repo, 7).await?;
-    repo.opened(&sale.key()).await?;
+    repo.opened(&sale.key(), 1).await?;
     let opened = Sale {
         phase: Phase::Open,
         ..sale
@@ -267,15 +268,29 @@ async fn a_scheduled_sale_is_marked_as_open(rigs: Rigs<'_>) -> Checked {
     Ok(Ran::Yes)
 }
 
+async fn a_sale_that_has_changed_since_is_not_marked_as_open(rigs: Rigs<'_>) -> Checked {
+    let repo = open(rigs).await?;
+    let sale = create_sale(&*repo, 7).await?;
+    repo.change(sale.id, SaleChange::Withdraw(1), None).await?;
+    for version in [1, 3] {
+        repo.opened(&sale.key(), version).await?;
+        let phase = found(&repo, sale.id).await?.phase;
+        ensure_eq!("the phase", phase, Phase::Scheduled);
+    }
+    repo.opened(&sale.key(), 2).await?;
+    ensure_eq!("the phase", found(&repo, sale.id).await?.phase, Phase::Open);
+    Ok(Ran::Yes)
+}
+
 async fn any_other_sale_is_not_marked_as_open(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
-    repo.opened(&fresh_sale()).await?;
+    repo.opened(&fresh_sale(), 1).await?;
     let sale = create_sale(&*repo, 7).await?;
-    repo.opened(&sale.key()).await?;
+    repo.opened(&sale.key(), 1).await?;
     for change in [SaleChange::Pause, SaleChange::Close] {
         repo.change(sale.id, change, None).await?;
         let before = found(&repo, sale.id).await?;
-        repo.opened(&sale.key()).await?;
+        repo.opened(&sale.key(), 1).await?;
         ensure_eq!("the sale", found(&repo, sale.id).await?, before);
     }
     Ok(Ran::Yes)
@@ -284,7 +299,7 @@ async fn any_other_sale_is_not_marked_as_open(rigs: Rigs<'_>) -> Checked {
 async fn changes_are_made_by_the_rules_of_a_sale(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
     let mut model = create_sale(&*repo, 7).await?;
-    repo.opened(&model.key()).await?;
+    repo.opened(&model.key(), 1).await?;
     model.phase = Phase::Open;
     let changes = [
         SaleChange::Pause,
@@ -314,7 +329,7 @@ async fn a_refused_change_leaves_the_sale_as_it_is(rigs: Rigs<'_>) -> Checked {
     let id = sale.id;
     let scheduled = ChangeRefused::Phase(Phase::Scheduled);
     ensure_refused(&repo, id, SaleChange::Resume, scheduled).await?;
-    repo.opened(&sale.key()).await?;
+    repo.opened(&sale.key(), 1).await?;
     let open = ChangeRefused::Phase(Phase::Open);
     ensure_refused(&repo, id, SaleChange::Resume, open).await?;
     let most = ChangeRefused::Units {
@@ -413,21 +428,26 @@ async fn racing_changes_have_versions_without_gaps(rigs: Rigs<'_>) -> Checked {
     Ok(Ran::Yes)
 }
 
-async fn a_change_from_another_version_is_refused(rigs: Rigs<'_>) -> Checked {
+async fn a_change_of_a_sale_that_is_not_as_it_was_is_refused(rigs: Rigs<'_>) -> Checked {
     let repo = open(rigs).await?;
-    let id = create_sale(&*repo, 7).await?.id;
+    let first = create_sale(&*repo, 7).await?;
+    let id = first.id;
     let restock = SaleChange::Restock(1);
-    let outcome = repo.change(id, restock, Some(1)).await?;
-    ensure_matches!(
-        "from the version it is at",
-        outcome,
-        ChangeOutcome::Changed(..)
-    );
+    let outcome = repo.change(id, restock, Some(&first)).await?;
+    ensure_matches!("as it is", outcome, ChangeOutcome::Changed(..));
     let outdated = ChangeOutcome::Refused(ChangeRefused::Outdated);
+    let second = found(&repo, id).await?;
     for version in [0, 1, 3] {
-        let outcome = repo.change(id, restock, Some(version)).await?;
+        let other = Sale {
+            version,
+            ..second.clone()
+        };
+        let outcome = repo.change(id, restock, Some(&other)).await?;
         ensure_eq!("from another version", outcome, outdated);
     }
+    repo.opened(&second.key(), 2).await?;
+    let outcome = repo.change(id, restock, Some(&second)).await?;
+    ensure_eq!("not open yet", outcome, outdated);
     ensure_eq!("the version", found(&repo, id).await?.version, 2);
     Ok(Ran::Yes)
 }
@@ -442,7 +462,7 @@ async fn a_sale_is_paused_before_it_is_opened(rigs: Rigs<'_>) -> Checked {
         (paused.phase, paused.pause_requested),
         (Phase::Scheduled, true)
     );
-    repo.opened(&sale.key()).await?;
+    repo.opened(&sale.key(), 2).await?;
     ensure_eq!(
         "the phase",
         found(&repo, sale.id).await?.phase,
@@ -513,7 +533,7 @@ async fn a_sale_is_extended_up_to_the_next_one(rigs: Rigs<'_>) -> Checked {
 /// A sale that is open, and its names.
 async fn opened(repo: &Rig) -> Result<SaleRef, Violation> {
     let sale = create_sale(&**repo, 7).await?.key();
-    repo.opened(&sale).await?;
+    repo.opened(&sale, 1).await?;
     Ok(sale)
 }
 
@@ -555,7 +575,7 @@ async fn a_recovered_sale_is_opened_when_it_is_sealed(rigs: Rigs<'_>) -> Checked
         epoch: sale.epoch.next(),
         ..sale
     };
-    repo.opened(&next).await?;
+    repo.opened(&next, 1).await?;
     ensure_eq!(
         "not sealed",
         found(&repo, sale.id).await?.phase,
@@ -569,14 +589,14 @@ async fn a_recovered_sale_is_opened_when_it_is_sealed(rigs: Rigs<'_>) -> Checked
     );
     let sealed = repo.seal(&next).await?;
     ensure_eq!("the seal", sealed.map(|sale| sale.sealed), Some(next.epoch));
-    repo.opened(&sale).await?;
+    repo.opened(&sale, 1).await?;
     ensure_eq!(
         "another epoch",
         found(&repo, sale.id).await?.phase,
         Phase::Recovering
     );
     repo.change(sale.id, SaleChange::Pause, None).await?;
-    repo.opened(&next).await?;
+    repo.opened(&next, 1).await?;
     ensure_eq!(
         "held meanwhile",
         found(&repo, sale.id).await?.phase,
@@ -603,7 +623,7 @@ async fn a_closed_sale_recovers_and_stays_closed(rigs: Rigs<'_>) -> Checked {
     };
     ensure_eq!("the sale", begun, Some((Phase::Closed, next.epoch, true)));
     repo.seal(&next).await?;
-    repo.opened(&next).await?;
+    repo.opened(&next, 1).await?;
     let sale = found(&repo, sale.id).await?;
     ensure_eq!(
         "the sale",
@@ -698,7 +718,7 @@ async fn sales_survive_a_reopen(rigs: Rigs<'_>) -> Checked {
     let new = fresh_new_sale(7);
     let created = create(&repo, &new).await?;
     let id = created.id;
-    repo.opened(&created.key()).await?;
+    repo.opened(&created.key(), 1).await?;
     repo.change(id, SaleChange::Restock(3), None).await?;
     repo.change(id, SaleChange::Withdraw(1), None).await?;
     repo.recover(&created.key()).await?;

@@ -105,9 +105,9 @@ impl SaleRepo for SimSaleRepo {
         self.line.call("create sale", About::default(), run).await
     }
 
-    async fn opened(&self, sale: &SaleRef) -> Result<(), PortError> {
+    async fn opened(&self, sale: &SaleRef, version: u64) -> Result<(), PortError> {
         let (world, sale) = (Arc::clone(&self.line.world), *sale);
-        let run = move || at_once(world.sales.opened(&sale));
+        let run = move || at_once(world.sales.opened(&sale, version));
         self.line.call("opened", about_sale(sale.id), run).await
     }
 
@@ -134,10 +134,10 @@ impl SaleRepo for SimSaleRepo {
         &self,
         sale: SaleId,
         change: SaleChange,
-        from: Option<u64>,
+        from: Option<&Sale>,
     ) -> Result<ChangeOutcome, PortError> {
-        let world = Arc::clone(&self.line.world);
-        let run = move || at_once(world.sales.change(sale, change, from));
+        let (world, from) = (Arc::clone(&self.line.world), from.cloned());
+        let run = move || at_once(world.sales.change(sale, change, from.as_ref()));
         self.line.call("change sale", about_sale(sale), run).await
     }
 

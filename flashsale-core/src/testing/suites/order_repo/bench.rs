@@ -24,7 +24,7 @@ impl<'a> Bench<'a> {
         let place = fresh_place("orders");
         let rig = fixture.open(&place).await?;
         let sale = create_sale(&*rig.sales, stock).await?.key();
-        rig.sales.opened(&sale).await?;
+        rig.sales.opened(&sale, 1).await?;
         Ok(Self {
             fixture,
             place,

@@ -55,7 +55,7 @@ impl<'a> Bench<'a> {
         let opened = bench.store.open(&bench.sale, &bench.snapshot()).await?;
         ensure_eq!("opening", opened, OpenOutcome::Opened);
         if let Some(sales) = &bench.rig.sales {
-            sales.opened(&bench.sale).await?;
+            sales.opened(&bench.sale, 1).await?;
         }
         Ok(bench)
     }
