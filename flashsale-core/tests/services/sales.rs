@@ -98,6 +98,35 @@ async fn a_change_that_the_stock_store_missed_is_made_later_and_once() {
 }
 
 #[tokio::test]
+async fn units_withdrawn_while_a_sale_is_being_opened_are_not_sold() {
+    let mut shop = Shop::empty();
+    let good = shop.stock.clone();
+    shop.stock = shop.faulty_stock(FAIL_BEFORE);
+    shop.sale_service()
+        .create(&lamps(3))
+        .await
+        .unwrap()
+        .unwrap();
+    shop.stock = good;
+    let before = shop.sales.list().await.unwrap().remove(0);
+    // Somebody opens the stock, and the sale changes before it is marked as open.
+    let withdraw = SaleChange::Withdraw(1);
+    shop.sales.change(before.id, withdraw, None).await.unwrap();
+    shop.sale_service().prepare(&before).await.unwrap();
+    let after = shop.sales.find(before.id).await.unwrap().unwrap();
+    assert_eq!(after.phase, Phase::Scheduled);
+    shop.sale_service().prepare(&after).await.unwrap();
+    let view = shop.sale_service().find(before.id).await.unwrap().unwrap();
+    let levels = view.levels.unwrap();
+    assert_eq!(view.sale.phase, Phase::Open);
+    assert_eq!((levels.available, levels.version), (2, 2));
+    // Whoever found it unopened withdraws nothing any more behind the back of its stock.
+    let outdated = shop.sales.change(before.id, withdraw, Some(&after)).await;
+    let refused = ChangeOutcome::Refused(ChangeRefused::Outdated);
+    assert_eq!(outdated.unwrap(), refused);
+}
+
+#[tokio::test]
 async fn a_sale_that_was_stored_and_not_opened_is_opened_later() {
     let mut shop = Shop::empty();
     let good = shop.stock.clone();
