@@ -36,7 +36,7 @@ pub(crate) struct GroupConsumer {
     pub(crate) health: Arc<Health>,
 }
 
-pub(crate) type Client = BaseConsumer<Callbacks>;
+type Client = BaseConsumer<Callbacks>;
 
 /// Why a client is done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,8 @@ impl GroupConsumer {
 
     /// Uses a client until it is done with.
     fn serve(&self, client: &Client, session_ms: u64) {
-        let committer = OffsetCommitter::new(self, client);
+        let heed = |error: &KafkaError| self.heed(error);
+        let committer = OffsetCommitter::new(&self.config.topic, &self.buffer, client, &heed);
         let end = std::thread::scope(|scope| {
             scope.spawn(|| committer.run());
             let _stop = committer.stop_on_drop();
@@ -185,7 +186,7 @@ impl GroupConsumer {
 
     /// Reports an error of the client; returns what is to be done about it if the brokers refuse
     /// something.
-    pub(crate) fn heed(&self, error: &KafkaError) -> Option<Fault> {
+    fn heed(&self, error: &KafkaError) -> Option<Fault> {
         tracing::debug!(group = self.group, %error, "a Kafka consumer has met an error");
         let code = error.rdkafka_error_code();
         let refusal = code.and_then(|code| refusal(code, &self.config.topic));
@@ -259,7 +260,7 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
 }
 
 /// What the client tells us.
-pub(crate) struct Callbacks {
+struct Callbacks {
     reader: health::Client,
     buffer: Arc<RecordBuffer>,
     health: Arc<Health>,

@@ -2,26 +2,33 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::consumer::{Client, GroupConsumer};
+use crate::error::Fault;
+use crate::record_buffer::RecordBuffer;
 
 /// Commits the offsets of what a reader has done, on a thread of its own beside the one that polls.
 ///
 /// The brokers answer a commit only when they have answered what was asked before it, and while a
 /// group rebalances that is the request to stay in it: if a reader was killed, until its session is
 /// over. Whoever waited for that would decide nothing meanwhile.
-pub(crate) struct OffsetCommitter<'a> {
-    consumer: &'a GroupConsumer,
-    client: &'a Client,
+pub(crate) struct OffsetCommitter<'a, C: ConsumerContext> {
+    topic: &'a str,
+    buffer: &'a RecordBuffer,
+    client: &'a BaseConsumer<C>,
+    /// Reports an error; what is to be done about it if the brokers refuse something.
+    heed: &'a (dyn Fn(&KafkaError) -> Option<Fault> + Sync),
     stopped: AtomicBool,
 }
 
 /// Stops a committer, also after a panic.
-pub(crate) struct Stop<'a>(&'a OffsetCommitter<'a>);
+pub(crate) struct Stop<'a> {
+    stopped: &'a AtomicBool,
+    buffer: &'a RecordBuffer,
+}
 
 /// The longest time without a look around.
 const IDLE: Duration = Duration::from_millis(100);
@@ -29,17 +36,27 @@ const IDLE: Duration = Duration::from_millis(100);
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(10);
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(100);
 
-impl<'a> OffsetCommitter<'a> {
-    pub(crate) fn new(consumer: &'a GroupConsumer, client: &'a Client) -> Self {
+impl<'a, C: ConsumerContext> OffsetCommitter<'a, C> {
+    pub(crate) fn new(
+        topic: &'a str,
+        buffer: &'a RecordBuffer,
+        client: &'a BaseConsumer<C>,
+        heed: &'a (dyn Fn(&KafkaError) -> Option<Fault> + Sync),
+    ) -> Self {
         Self {
-            consumer,
+            topic,
+            buffer,
             client,
+            heed,
             stopped: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn stop_on_drop(&self) -> Stop<'_> {
-        Stop(self)
+        Stop {
+            stopped: &self.stopped,
+            buffer: self.buffer,
+        }
     }
 
     /// Commits what is done, again and again, until it is stopped; then once more.
@@ -47,7 +64,7 @@ impl<'a> OffsetCommitter<'a> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             let is_last = self.is_stopped();
-            let offsets = self.consumer.buffer.done(|| !self.is_stopped(), IDLE);
+            let offsets = self.buffer.done(|| !self.is_stopped(), IDLE);
             let committed = offsets.is_empty() || self.commit(&offsets);
             if is_last {
                 return;
@@ -63,24 +80,22 @@ impl<'a> OffsetCommitter<'a> {
 
     /// Says whether they are committed.
     fn commit(&self, offsets: &BTreeMap<i32, i64>) -> bool {
-        let GroupConsumer { buffer, .. } = self.consumer;
         let Err(error) = self.try_to_commit(offsets) else {
-            buffer.confirm(offsets);
+            self.buffer.confirm(offsets);
             return true;
         };
         if !is_rebalance(&error)
-            && let Some(refusal) = self.consumer.heed(&error)
+            && let Some(refusal) = (self.heed)(&error)
         {
-            buffer.refuse(refusal);
+            self.buffer.refuse(refusal);
         }
         false
     }
 
     fn try_to_commit(&self, offsets: &BTreeMap<i32, i64>) -> KafkaResult<()> {
-        let topic = &self.consumer.config.topic;
         let mut list = TopicPartitionList::new();
         for (partition, offset) in offsets {
-            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+            list.add_partition_offset(self.topic, *partition, Offset::Offset(*offset))?;
         }
         // Asynchronous ones of rdkafka do not tell how they end.
         self.client.commit(&list, CommitMode::Sync)
@@ -93,8 +108,8 @@ impl<'a> OffsetCommitter<'a> {
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
-        self.0.stopped.store(true, Ordering::Release);
-        self.0.consumer.buffer.wake();
+        self.stopped.store(true, Ordering::Release);
+        self.buffer.wake();
     }
 }
 
