@@ -18,6 +18,7 @@ mod serve;
 mod server;
 mod shutdown;
 mod user;
+mod wording;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -5,21 +5,24 @@
 //! there, and the [`ControlSocket`] takes it across: one line of JSON each way, on a socket beside
 //! the database file that only the owner of the file can open.
 //!
-//! What is done is [`Operations`](crate::Operations); here it is put into words.
+//! What is done is [`Operations`](crate::Operations), and what goes across is data; the command line
+//! puts it into words.
 
 mod address;
 mod client;
 mod commands;
 mod protocol;
+mod refusal;
 mod reports;
 mod socket;
-mod wording;
+mod wire;
 
 pub(crate) use address::{ControlAddress, canonical};
 pub(crate) use client::{AskError, ask};
 pub(crate) use commands::Commands;
 pub(crate) use protocol::{
-    AuditReport, Change, DeadLetterLine, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine,
-    TimelineReport,
+    AuditFigures, AuditReport, DeadLetterLine, Happening, NewSaleRequest, NewUserRequest, Reads,
+    Reply, Request, SaleLine, Standing, TimelineReport,
 };
+pub(crate) use refusal::Refusal;
 pub(crate) use socket::ControlSocket;

@@ -1,14 +1,20 @@
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
+use flashsale_core::domain::Decision;
+use flashsale_core::services::Verdict;
+use serde::Serialize;
 
 use super::command_deps::CommandDeps;
 use super::sale::one_line;
-use super::{CliError, CommonArgs, database, logging, print, print_json};
+use super::{CliError, CommonArgs, database, logging, print, print_json, wording};
 #[cfg(feature = "distributed")]
 use crate::config::QueueArgs;
-use crate::control::{AuditReport, Reply, Request, TimelineReport};
+use crate::control::{
+    AuditFigures, AuditReport, Happening, Reply, Request, SaleLine, TimelineReport,
+};
 
 /// `audit SALE`
 #[derive(Debug, Args)]
@@ -58,6 +64,7 @@ pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, CliError> {
     let report = match database::perform(&store, deps, request).await {
         Ok(Reply::Audit(report)) => report,
         Ok(Reply::UserTimeline(timeline)) => {
+            let timeline = Timeline::of(&timeline);
             if args.json {
                 print_json(&timeline)?;
             } else {
@@ -75,18 +82,84 @@ pub(super) async fn run(args: AuditArgs) -> Result<ExitCode, CliError> {
         }
     };
     if args.json {
-        print_json(&report)?;
+        print_json(&Account::of(&report))?;
     } else {
-        print(&table(&report))?;
+        print(&table(&Account::of(&report)))?;
     }
-    Ok(ExitCode::from(match report.verdict.as_str() {
-        "EXACT" => 0,
-        "DRIFT" => 1,
-        _ => 2,
+    Ok(ExitCode::from(match report.figures.verdict {
+        Verdict::Exact => 0,
+        Verdict::Drift => 1,
+        Verdict::Violation => 2,
     }))
 }
 
-fn table(report: &AuditReport) -> String {
+/// The account of a sale as `--json` prints it.
+#[derive(Serialize)]
+struct Account<'a> {
+    #[serde(flatten)]
+    figures: &'a AuditFigures,
+    /// What does not add up, in words.
+    findings: Vec<String>,
+}
+
+impl<'a> Account<'a> {
+    fn of(report: &'a AuditReport) -> Self {
+        let findings = report.findings.iter();
+        Self {
+            figures: &report.figures,
+            findings: findings.map(|finding| finding.0.to_string()).collect(),
+        }
+    }
+}
+
+/// What one user tried in a sale, as `--json` prints it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Timeline<'a> {
+    sale: &'a SaleLine,
+    user_id: &'a str,
+    /// What happened, the oldest first.
+    events: Vec<Event<'a>>,
+    /// How things stand now, in words.
+    standing: String,
+    /// `SUCCESS`, `FAILED`, `PENDING` or `NONE`.
+    status: &'static str,
+}
+
+/// A line of a [`Timeline`].
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'a> {
+    at: &'a str,
+    what: Cow<'static, str>,
+    attempt_id: Option<&'a str>,
+    order_id: Option<i64>,
+}
+
+impl<'a> Timeline<'a> {
+    fn of(timeline: &'a TimelineReport) -> Self {
+        let (status, standing) = wording::standing(timeline);
+        let events = timeline.events.iter().map(|event| Event {
+            at: &event.at,
+            what: wording::happening(event.what),
+            attempt_id: event.attempt_id.as_deref(),
+            order_id: match event.what {
+                Happening::Decided(Decision::Success(order)) => Some(order.get()),
+                _ => None,
+            },
+        });
+        Self {
+            sale: &timeline.sale,
+            user_id: &timeline.user_id,
+            events: events.collect(),
+            standing,
+            status,
+        }
+    }
+}
+
+fn table(account: &Account<'_>) -> String {
+    let report = account.figures;
     let sale = &report.sale;
     let name = one_line(&sale.product_name);
     let mut text = format!(
@@ -113,19 +186,21 @@ fn table(report: &AuditReport) -> String {
     row("failed attempts", report.failed);
     row("buyers with more than one order", report.doubled_users);
     text.push('\n');
-    text.push_str(match report.verdict.as_str() {
-        "EXACT" => "EXACT: every unit is accounted for.\n",
-        "DRIFT" => "DRIFT: nothing is sold twice; these figures are being brought in line:\n",
-        _ => "VIOLATION: something happened that must never happen:\n",
+    text.push_str(match report.verdict {
+        Verdict::Exact => "EXACT: every unit is accounted for.\n",
+        Verdict::Drift => {
+            "DRIFT: nothing is sold twice; these figures are being brought in line:\n"
+        }
+        Verdict::Violation => "VIOLATION: something happened that must never happen:\n",
     });
-    for finding in &report.findings {
+    for finding in &account.findings {
         let _ = writeln!(text, "  - {finding}");
     }
     text
 }
 
-fn timeline_text(timeline: &TimelineReport) -> String {
-    let sale = &timeline.sale;
+fn timeline_text(timeline: &Timeline<'_>) -> String {
+    let sale = timeline.sale;
     let name = one_line(&sale.product_name);
     let mut text = format!("Sale {}: {name}, user {}\n\n", sale.id, timeline.user_id);
     for event in &timeline.events {

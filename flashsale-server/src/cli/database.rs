@@ -3,7 +3,7 @@
 use super::command_deps::CommandDeps;
 #[cfg(feature = "distributed")]
 use super::distributed;
-use super::{CliError, embedded};
+use super::{CliError, embedded, wording};
 use crate::config::StoreConfig;
 use crate::control::{Reply, Request};
 
@@ -23,7 +23,9 @@ pub(super) async fn perform(
 /// A reply that is not what was asked for, as a failure.
 pub(super) fn refused(reply: Reply) -> CliError {
     match reply {
-        Reply::Refused(why) | Reply::Failed(why) => CliError::failed(why),
+        Reply::Refused(refusal) => CliError::failed(wording::refusal(&refusal)),
+        Reply::Failed(fault) => CliError::failed(fault),
+        Reply::TimedOut => CliError::failed("it took too long and may still have happened"),
         _ => CliError::failed(
             "the server has answered something else; use the program of its version",
         ),

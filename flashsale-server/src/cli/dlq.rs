@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::command_deps::CommandDeps;
 use super::sale::one_line;
-use super::{CliError, CommonArgs, database, logging, print, print_json};
+use super::{CliError, CommonArgs, database, logging, print, print_json, wording};
 #[cfg(feature = "distributed")]
 use crate::config::QueueArgs;
 use crate::control::{DeadLetterLine, Reply, Request};
@@ -81,8 +81,14 @@ pub(super) async fn run(command: DlqCommand) -> Result<(), CliError> {
         Reply::DeadLetters(letters) => print(&list(&letters)),
         Reply::DeadLetter(letter) if output.json => print_json(&letter),
         Reply::DeadLetter(letter) => print(&shown(&letter)),
-        Reply::Replayed(outcome) if output.json => print_json(&outcome),
-        Reply::Replayed(outcome) => print(&outcome),
+        Reply::Replayed { id, decision } => {
+            let outcome = wording::replayed(id, decision);
+            if output.json {
+                print_json(&outcome)
+            } else {
+                print(&outcome)
+            }
+        }
         other => Err(database::refused(other)),
     }
 }

@@ -1,10 +1,11 @@
 use clap::{Args, Subcommand};
+use flashsale_core::domain::SaleChange;
 use flashsale_core::ports::Clock;
 use flashsale_embedded::SystemClock;
 
 use super::command_deps::CommandDeps;
 use super::{CliError, CommonArgs, database, logging, print, print_json};
-use crate::control::{Change, NewSaleRequest, Reply, Request, SaleLine};
+use crate::control::{NewSaleRequest, Reply, Request, SaleLine};
 use crate::time_arg::TimeArg;
 
 /// `sale …`
@@ -149,15 +150,15 @@ fn request(command: SaleCommand) -> (Request, OutputArgs) {
         }
         SaleCommand::List(args) => (Request::SaleList, args.output),
         SaleCommand::Show(one) => (Request::SaleShow { sale: one.sale }, one.output),
-        SaleCommand::Pause(one) => change(one, Change::Pause),
-        SaleCommand::Resume(one) => change(one, Change::Resume),
-        SaleCommand::Restock(args) => change(args.one, Change::Restock(args.units)),
-        SaleCommand::Withdraw(args) => change(args.one, Change::Withdraw(args.units)),
+        SaleCommand::Pause(one) => change(one, SaleChange::Pause),
+        SaleCommand::Resume(one) => change(one, SaleChange::Resume),
+        SaleCommand::Restock(args) => change(args.one, SaleChange::Restock(args.units)),
+        SaleCommand::Withdraw(args) => change(args.one, SaleChange::Withdraw(args.units)),
         SaleCommand::Extend(args) => {
-            let end_ms = args.end.from(SystemClock.now()).as_millis();
-            change(args.one, Change::Extend { end_ms })
+            let end = args.end.from(SystemClock.now());
+            change(args.one, SaleChange::Extend(end))
         }
-        SaleCommand::Close(one) => change(one, Change::Close),
+        SaleCommand::Close(one) => change(one, SaleChange::Close),
     }
 }
 

@@ -1,13 +1,11 @@
 use flashsale_core::PortError;
-use flashsale_core::domain::{
-    Decision, NewSale, Role, SaleChange, SaleId, Timestamp, UserId, Window,
-};
+use flashsale_core::domain::{NewSale, Role, SaleChange, SaleId, Timestamp, UserId, Window};
 use flashsale_core::services::{
-    ChangeSaleOutcome, RegisterOutcome, Registration, ReplayOutcome, SaleView,
+    ChangeSaleOutcome, RegisterOutcome, Registration, RegistrationInvalid, ReplayOutcome, SaleView,
 };
 
-use super::protocol::{Change, NewSaleRequest, NewUserRequest, Reply, Request, SaleLine, UserLine};
-use super::{reports, wording};
+use super::protocol::{NewSaleRequest, NewUserRequest, Reply, Request, SaleLine, UserLine};
+use super::{Refusal, reports};
 use crate::error_chain::error_chain;
 use crate::{Operations, Services};
 
@@ -55,7 +53,7 @@ impl Commands {
         };
         Ok(match self.operations.create_sale(&new).await? {
             Ok(view) => Reply::Sale(self.line(&view)),
-            Err(refused) => Reply::Refused(wording::sale_refused(refused)),
+            Err(refused) => Reply::Refused(Refusal::NewSale(refused)),
         })
     }
 
@@ -74,23 +72,17 @@ impl Commands {
         Ok(view.map_or_else(|| unknown(id), |view| Reply::Sale(self.line(&view))))
     }
 
-    async fn change_sale(&self, id: i64, change: Change) -> Result<Reply, PortError> {
+    async fn change_sale(&self, id: i64, change: SaleChange) -> Result<Reply, PortError> {
         let Ok(sale) = SaleId::new(id) else {
             return Ok(unknown(id));
         };
-        let made = match change {
-            Change::Pause => SaleChange::Pause,
-            Change::Resume => SaleChange::Resume,
-            Change::Restock(units) => SaleChange::Restock(units),
-            Change::Withdraw(units) => SaleChange::Withdraw(units),
-            Change::Extend { end_ms } => SaleChange::Extend(Timestamp::from_millis(end_ms)),
-            Change::Close => SaleChange::Close,
-        };
-        Ok(match self.operations.change_sale(sale, made).await? {
+        Ok(match self.operations.change_sale(sale, change).await? {
             ChangeSaleOutcome::Changed(view) => Reply::Sale(self.line(&view)),
-            ChangeSaleOutcome::Refused(refused) => {
-                Reply::Refused(wording::change_refused(id, change, refused))
-            }
+            ChangeSaleOutcome::Refused(refused) => Reply::Refused(Refusal::Change {
+                sale: id,
+                change,
+                refused,
+            }),
             ChangeSaleOutcome::UnknownSale => unknown(id),
         })
     }
@@ -113,19 +105,13 @@ impl Commands {
                 user_id: user.id.to_string(),
                 username: user.username,
                 email: user.email,
-                role: wording::role_name(user.role).to_owned(),
+                role: role_name(user.role).to_owned(),
             }),
-            RegisterOutcome::UsernameTaken => {
-                Reply::Refused("another user has this username; choose another one".to_owned())
+            RegisterOutcome::UsernameTaken => Reply::Refused(Refusal::UsernameTaken),
+            RegisterOutcome::EmailTaken => Reply::Refused(Refusal::EmailTaken),
+            RegisterOutcome::Invalid(RegistrationInvalid { field, rule }) => {
+                Reply::Refused(Refusal::Invalid { field, rule })
             }
-            RegisterOutcome::EmailTaken => {
-                Reply::Refused("another user has this e-mail address".to_owned())
-            }
-            RegisterOutcome::Invalid(invalid) => Reply::Refused(format!(
-                "{} {}",
-                wording::field_name(invalid.field),
-                invalid.rule
-            )),
         })
     }
 
@@ -147,8 +133,7 @@ impl Commands {
 
     async fn timeline(&self, id: i64, user: &str) -> Result<Reply, PortError> {
         let Ok(user) = UserId::new(user) else {
-            let why = "a user id is 1 to 64 visible characters".to_owned();
-            return Ok(Reply::Refused(why));
+            return Ok(Reply::Refused(Refusal::UserId));
         };
         let Ok(sale) = SaleId::new(id) else {
             return Ok(unknown(id));
@@ -182,15 +167,9 @@ impl Commands {
 
     async fn replay(&self, id: i64) -> Result<Reply, PortError> {
         Ok(match self.operations.replay(id).await? {
-            ReplayOutcome::Decided(Decision::Success(order)) => {
-                Reply::Replayed(format!("Dead letter {id} is order {order}."))
-            }
-            ReplayOutcome::Decided(Decision::Failed(reason)) => Reply::Replayed(format!(
-                "Dead letter {id} is an attempt that has failed: {}.",
-                reason.name()
-            )),
+            ReplayOutcome::Decided(decision) => Reply::Replayed { id, decision },
             ReplayOutcome::Undecodable(problem) => {
-                Reply::Refused(format!("dead letter {id} still is no order: {problem}"))
+                Reply::Refused(Refusal::Undecodable { id, problem })
             }
             ReplayOutcome::Unknown => unknown_letter(id),
         })
@@ -202,9 +181,16 @@ impl Commands {
 }
 
 fn unknown(sale: i64) -> Reply {
-    Reply::Refused(wording::unknown(sale))
+    Reply::Refused(Refusal::UnknownSale(sale))
 }
 
 fn unknown_letter(id: i64) -> Reply {
-    Reply::Refused(wording::unknown_letter(id))
+    Reply::Refused(Refusal::UnknownDeadLetter(id))
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Buyer => "buyer",
+        Role::Admin => "admin",
+    }
 }

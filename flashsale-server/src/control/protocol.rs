@@ -1,6 +1,11 @@
 use std::fmt;
 
+use flashsale_core::domain::{Decision, SaleChange};
+use flashsale_core::services::{Finding, Verdict};
 use serde::{Deserialize, Serialize};
+
+use super::Refusal;
+use super::wire::{DecisionDef, FindingDef, SaleChangeDef, VerdictDef};
 
 /// What is asked for, as one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,7 +27,8 @@ pub(crate) enum Request {
         /// Its id.
         sale: i64,
         /// How.
-        change: Change,
+        #[serde(with = "SaleChangeDef")]
+        change: SaleChange,
     },
     /// Make a user.
     UserCreate(NewUserRequest),
@@ -68,12 +74,12 @@ impl Request {
             Self::SaleList => "sale list",
             Self::SaleShow { .. } => "sale show",
             Self::SaleChange { change, .. } => match change {
-                Change::Pause => "sale pause",
-                Change::Resume => "sale resume",
-                Change::Restock(_) => "sale restock",
-                Change::Withdraw(_) => "sale withdraw",
-                Change::Extend { .. } => "sale extend",
-                Change::Close => "sale close",
+                SaleChange::Pause => "sale pause",
+                SaleChange::Resume => "sale resume",
+                SaleChange::Restock(_) => "sale restock",
+                SaleChange::Withdraw(_) => "sale withdraw",
+                SaleChange::Extend(_) => "sale extend",
+                SaleChange::Close => "sale close",
             },
             Self::UserCreate(_) => "user create",
             Self::Audit { repair: false, .. } => "audit",
@@ -91,7 +97,7 @@ impl Reply {
     pub(crate) const fn outcome(&self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
-            Self::Failed(_) => "failed",
+            Self::Failed(_) | Self::TimedOut => "failed",
             _ => "done",
         }
     }
@@ -105,18 +111,6 @@ pub(crate) struct NewSaleRequest {
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
     pub(crate) stock: u64,
-}
-
-/// See [`SaleChange`](flashsale_core::domain::SaleChange).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Change {
-    Pause,
-    Resume,
-    Restock(u64),
-    Withdraw(u64),
-    Extend { end_ms: i64 },
-    Close,
 }
 
 /// A user to be made. The password does not show in `Debug` output.
@@ -158,12 +152,20 @@ pub(crate) enum Reply {
     DeadLetters(Vec<DeadLetterLine>),
     /// One dead letter.
     DeadLetter(DeadLetterLine),
-    /// What became of a replay, in words.
-    Replayed(String),
+    /// What was decided about the attempt that a dead letter is.
+    Replayed {
+        /// The dead letter.
+        id: i64,
+        /// The decision.
+        #[serde(with = "DecisionDef")]
+        decision: Decision,
+    },
     /// It was not done, for a reason that the asker can do something about.
-    Refused(String),
-    /// It could not be done.
+    Refused(Refusal),
+    /// It could not be done: the fault and what is behind it.
     Failed(String),
+    /// It took too long, and may still have happened.
+    TimedOut,
 }
 
 /// A sale as `--json` prints it.
@@ -194,13 +196,24 @@ pub(crate) struct UserLine {
     pub(crate) role: String,
 }
 
-/// The account of a sale as `--json` prints it.
+/// The account of a sale, and what does not add up in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuditReport {
+    pub(crate) figures: AuditFigures,
+    pub(crate) findings: Vec<FindingLine>,
+}
+
+/// One finding of an [`AuditReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FindingLine(#[serde(with = "FindingDef")] pub(crate) Finding);
+
+/// The figures of an [`AuditReport`] as `--json` prints them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct AuditReport {
+pub(crate) struct AuditFigures {
     pub(crate) sale: SaleLine,
-    /// `EXACT`, `DRIFT` or `VIOLATION`.
-    pub(crate) verdict: String,
+    #[serde(with = "VerdictDef")]
+    pub(crate) verdict: Verdict,
     /// Units, by the orders: all, sold, not sold.
     pub(crate) stock: u64,
     pub(crate) sold: u64,
@@ -214,11 +227,9 @@ pub(crate) struct AuditReport {
     pub(crate) queued: Option<u64>,
     /// Units, by the stock store; nothing if it does not have the sale.
     pub(crate) store: Option<StoreLevels>,
-    /// What does not add up, in words.
-    pub(crate) findings: Vec<String>,
 }
 
-/// The stock store's part of an [`AuditReport`].
+/// The stock store's part of the [`AuditFigures`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoreLevels {
     pub(crate) available: u64,
@@ -229,28 +240,73 @@ pub(crate) struct StoreLevels {
     pub(crate) unpublished: u64,
 }
 
-/// What one user tried in a sale, as `--json` prints it.
+/// What one user tried in a sale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct TimelineReport {
     pub(crate) sale: SaleLine,
     pub(crate) user_id: String,
     /// What happened, the oldest first.
     pub(crate) events: Vec<TimelineEvent>,
-    /// How things stand now, in words.
-    pub(crate) standing: String,
-    /// `SUCCESS`, `FAILED`, `PENDING` or `NONE`.
-    pub(crate) status: String,
+    /// How things stand now.
+    pub(crate) standing: Standing,
+    /// What the buyer reads of it.
+    pub(crate) reads: Reads,
 }
 
 /// A line of a [`TimelineReport`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct TimelineEvent {
     pub(crate) at: String,
-    pub(crate) what: String,
     pub(crate) attempt_id: Option<String>,
-    pub(crate) order_id: Option<i64>,
+    pub(crate) what: Happening,
+}
+
+/// What happened to a user in a sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Happening {
+    /// Refused: no unit was left.
+    SoldOut,
+    /// Refused: the sale had not started.
+    NotStarted,
+    /// Refused: the sale was over.
+    Ended,
+    /// Refused: the sale was paused.
+    Paused,
+    /// Accepted; what was decided is told by itself.
+    Accepted,
+    /// Accepted, and not decided yet.
+    Allocated,
+    /// Decided.
+    Decided(#[serde(with = "DecisionDef")] Decision),
+}
+
+/// How things stand between a user and a sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Standing {
+    /// There is an order of this id.
+    Ordered(i64),
+    /// An attempt is not decided yet, but the queue has it.
+    Queued,
+    /// An attempt is not decided yet, and the queue may not have it.
+    InOutbox,
+    /// The stock store has an attempt as sold, but there is no order.
+    SoldWithoutOrder,
+    /// Whatever was accepted has failed.
+    Failed,
+    /// Nothing was accepted.
+    Nothing,
+}
+
+/// What a buyer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reads {
+    Success,
+    Pending,
+    Failed,
+    NoAttempt,
 }
 
 /// A dead letter as `--json` prints it.
@@ -269,13 +325,13 @@ pub(crate) struct DeadLetterLine {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, NewUserRequest, Request};
+    use super::{NewUserRequest, Request, SaleChange};
 
     #[test]
     fn requests_are_one_line_and_come_back_as_they_were() {
         let request = Request::SaleChange {
             sale: 7,
-            change: Change::Restock(3),
+            change: SaleChange::Restock(3),
         };
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(

@@ -1,17 +1,16 @@
-//! What the operations return, as it is printed.
+//! What the operations return, as it crosses the socket.
 
-use flashsale_core::domain::{
-    AllocationState, Decision, FailReason, Phase, SaleStatus, Timestamp, UserId,
-};
+use flashsale_core::domain::{AllocationState, Decision, Phase, SaleStatus, Timestamp, UserId};
 use flashsale_core::ports::{DeadLetter, RecordedOutcome};
-use flashsale_core::services::{Reconciliation, SaleView, UserTimeline, Verdict};
+use flashsale_core::services::{Reconciliation, SaleView, UserTimeline};
 
 use super::protocol::{
-    AuditReport, DeadLetterLine, SaleLine, StoreLevels, TimelineEvent, TimelineReport,
+    AuditFigures, AuditReport, DeadLetterLine, FindingLine, Happening, Reads, SaleLine, Standing,
+    StoreLevels, TimelineEvent, TimelineReport,
 };
 use crate::rfc3339::rfc3339;
 
-/// A sale as it is printed.
+/// A sale as it crosses.
 pub(super) fn line(view: &SaleView, now: Timestamp) -> SaleLine {
     let sale = &view.sale;
     let status = match (sale.status(now), sale.phase) {
@@ -32,7 +31,7 @@ pub(super) fn line(view: &SaleView, now: Timestamp) -> SaleLine {
     }
 }
 
-/// A dead letter as it is printed.
+/// A dead letter as it crosses.
 pub(super) fn letter(letter: &DeadLetter) -> DeadLetterLine {
     let item = &letter.item;
     let stored = item.content.stored();
@@ -53,31 +52,28 @@ pub(super) fn letter(letter: &DeadLetter) -> DeadLetterLine {
     }
 }
 
-/// The account as it is printed.
+/// The account as it crosses.
 pub(super) fn report(account: &Reconciliation, sale: SaleLine) -> AuditReport {
-    let verdict = match account.verdict() {
-        Verdict::Exact => "EXACT",
-        Verdict::Drift => "DRIFT",
-        Verdict::Violation => "VIOLATION",
-    };
     AuditReport {
-        sale,
-        verdict: verdict.to_owned(),
-        stock: account.totals.stock,
-        sold: account.totals.sold,
-        remaining: account.totals.remaining,
-        orders: account.totals.orders,
-        failed: account.totals.failed,
-        doubled_users: account.totals.doubled_users,
-        queued: account.queued,
-        store: account.levels.map(|levels| StoreLevels {
-            available: levels.available,
-            reserved: levels.reserved,
-            sold: levels.sold,
-            undecided: levels.undecided,
-            unpublished: levels.unpublished,
-        }),
-        findings: account.findings.iter().map(ToString::to_string).collect(),
+        figures: AuditFigures {
+            sale,
+            verdict: account.verdict(),
+            stock: account.totals.stock,
+            sold: account.totals.sold,
+            remaining: account.totals.remaining,
+            orders: account.totals.orders,
+            failed: account.totals.failed,
+            doubled_users: account.totals.doubled_users,
+            queued: account.queued,
+            store: account.levels.map(|levels| StoreLevels {
+                available: levels.available,
+                reserved: levels.reserved,
+                sold: levels.sold,
+                undecided: levels.undecided,
+                unpublished: levels.unpublished,
+            }),
+        },
+        findings: account.findings.iter().copied().map(FindingLine).collect(),
     }
 }
 
@@ -89,7 +85,7 @@ pub(super) fn view(account: &Reconciliation) -> SaleView {
     }
 }
 
-/// What a user tried, as it is printed.
+/// What a user tried, as it crosses.
 pub(super) fn timeline(timeline: &UserTimeline, sale: SaleLine, user: &UserId) -> TimelineReport {
     let mut events: Vec<_> = timeline
         .records
@@ -98,97 +94,74 @@ pub(super) fn timeline(timeline: &UserTimeline, sale: SaleLine, user: &UserId) -
             let what = match record.outcome {
                 // It is told with its order.
                 RecordedOutcome::Accepted(_) => return None,
-                RecordedOutcome::SoldOut => "refused: no unit was left",
-                RecordedOutcome::NotStarted => "refused: the sale had not started",
-                RecordedOutcome::Ended => "refused: the sale was over",
-                RecordedOutcome::Paused => "refused: the sale was paused",
+                RecordedOutcome::SoldOut => Happening::SoldOut,
+                RecordedOutcome::NotStarted => Happening::NotStarted,
+                RecordedOutcome::Ended => Happening::Ended,
+                RecordedOutcome::Paused => Happening::Paused,
             };
-            Some((record.at, what.to_owned(), None, None))
+            Some((record.at, None, what))
         })
         .collect();
     for order in &timeline.orders {
-        let attempt = Some(order.attempt.to_string());
-        let taken = "accepted: a unit was set aside".to_owned();
-        events.push((order.reserved_at, taken, attempt.clone(), None));
-        let (what, id) = match order.decision {
-            Decision::Success(id) => ("bought".to_owned(), Some(id.get())),
-            Decision::Failed(reason) => (format!("not bought: {}", why(reason)), None),
-        };
-        events.push((order.decided_at, what, attempt, id));
+        let attempt = Some(order.attempt);
+        events.push((order.reserved_at, attempt, Happening::Accepted));
+        events.push((
+            order.decided_at,
+            attempt,
+            Happening::Decided(order.decision),
+        ));
     }
     let decided = |attempt| timeline.orders.iter().any(|order| order.attempt == attempt);
-    if let Some(allocation) = timeline
-        .allocation
-        .as_ref()
-        .filter(|allocation| !decided(allocation.attempt))
-    {
-        let attempt = Some(allocation.attempt.to_string());
-        let taken = "accepted: a unit is set aside".to_owned();
-        events.push((allocation.reserved_at, taken, attempt, None));
+    let allocation = timeline.allocation.as_ref();
+    if let Some(allocation) = allocation.filter(|allocation| !decided(allocation.attempt)) {
+        let attempt = Some(allocation.attempt);
+        events.push((allocation.reserved_at, attempt, Happening::Allocated));
     }
     events.sort_by_key(|(at, ..)| *at);
-    let (status, standing) = purchase_status(timeline);
+    let events = events.into_iter();
     TimelineReport {
         sale,
         user_id: user.to_string(),
         events: events
-            .into_iter()
-            .map(|(at, what, attempt_id, order_id)| TimelineEvent {
+            .map(|(at, attempt, what)| TimelineEvent {
                 at: rfc3339(at),
+                attempt_id: attempt.map(|attempt| attempt.to_string()),
                 what,
-                attempt_id,
-                order_id,
             })
             .collect(),
-        standing,
-        status: status.to_owned(),
+        standing: standing(timeline),
+        reads: reads(timeline),
     }
 }
 
-fn purchase_status(timeline: &UserTimeline) -> (&'static str, String) {
-    let order = timeline
-        .orders
-        .iter()
-        .find_map(|order| match order.decision {
-            Decision::Success(id) => Some(id),
-            Decision::Failed(_) => None,
-        });
-    let reads = match (&timeline.allocation, &timeline.result) {
-        (Some(allocation), _) => match allocation.state {
-            AllocationState::Sold(_) => "the buyer reads SUCCESS",
-            AllocationState::Reserved { .. } => "the buyer reads PENDING",
-        },
-        (None, Some(result)) => match result.decision {
-            Decision::Success(_) => "the buyer reads SUCCESS",
-            Decision::Failed(_) => "the buyer reads FAILED",
-        },
-        (None, None) => "the buyer reads that there was no attempt",
-    };
+fn standing(timeline: &UserTimeline) -> Standing {
+    let mut decisions = timeline.orders.iter().map(|order| order.decision);
+    let order = decisions.find_map(|decision| match decision {
+        Decision::Success(id) => Some(id.get()),
+        Decision::Failed(_) => None,
+    });
     match (order, &timeline.allocation) {
-        (Some(order), _) => ("SUCCESS", format!("Order {order} stands; {reads}.")),
-        (None, Some(allocation)) => {
-            let logged = match allocation.state {
-                AllocationState::Reserved { logged: true } => "the queue has it",
-                AllocationState::Reserved { logged: false } => "the outbox has it",
-                AllocationState::Sold(_) => "the stock store has it as sold, but there is no order",
-            };
-            let standing = format!("An attempt is not decided yet: {logged}; {reads}.");
-            ("PENDING", standing)
-        }
-        (None, None) if !timeline.orders.is_empty() => {
-            let standing = format!("Nothing was bought; {reads} and may try again.");
-            ("FAILED", standing)
-        }
-        (None, None) => ("NONE", "No attempt of this user was accepted.".to_owned()),
+        (Some(order), _) => Standing::Ordered(order),
+        (None, Some(allocation)) => match allocation.state {
+            AllocationState::Reserved { logged: true } => Standing::Queued,
+            AllocationState::Reserved { logged: false } => Standing::InOutbox,
+            AllocationState::Sold(_) => Standing::SoldWithoutOrder,
+        },
+        (None, None) if timeline.orders.is_empty() => Standing::Nothing,
+        (None, None) => Standing::Failed,
     }
 }
 
-const fn why(reason: FailReason) -> &'static str {
-    match reason {
-        FailReason::NoStock => "no unit was left for it",
-        FailReason::Duplicate(_) => "the user has an order already",
-        FailReason::StaleEpoch => "it came after the stock had been rebuilt",
-        FailReason::Cancelled => "it was given back because the queue did not take it",
-        FailReason::Expired => "it expired",
+fn reads(timeline: &UserTimeline) -> Reads {
+    let allocation = timeline.allocation.as_ref();
+    let result = timeline.result.as_ref();
+    match (
+        allocation.map(|allocation| &allocation.state),
+        result.map(|result| result.decision),
+    ) {
+        (Some(AllocationState::Sold(_)), _) | (None, Some(Decision::Success(_))) => Reads::Success,
+        (Some(AllocationState::Reserved { .. }), _) => Reads::Pending,
+        (None, Some(Decision::Failed(_))) => Reads::Failed,
+        (None, None) => Reads::NoAttempt,
     }
 }

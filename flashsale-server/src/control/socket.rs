@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Commands, ControlAddress, Reply, Request};
+use super::{Commands, ControlAddress, Refusal, Reply, Request};
 
 /// The server's end of the control channel. Dropping it removes its files.
 #[derive(Debug)]
@@ -162,8 +162,8 @@ fn remove_leftover(address: &ControlAddress) -> io::Result<()> {
 async fn converse(mut stream: UnixStream, commands: &Commands) {
     let reply = match timeout(ControlSocket::REQUEST_WAIT, read_request(&mut stream)).await {
         Ok(Ok(request)) => perform(request, commands).await,
-        Ok(Err(problem)) => Reply::Refused(problem),
-        Err(_) => Reply::Refused("the request did not come in time".to_owned()),
+        Ok(Err(refusal)) => Reply::Refused(refusal),
+        Err(_) => Reply::Refused(Refusal::RequestLate),
     };
     let Ok(mut line) = serde_json::to_vec(&reply) else {
         return;
@@ -182,26 +182,22 @@ async fn converse(mut stream: UnixStream, commands: &Commands) {
 async fn perform(request: Request, commands: &Commands) -> Reply {
     let command = request.name();
     let performed = timeout(ControlSocket::REPLY_WAIT, commands.perform(request)).await;
-    let reply = performed.unwrap_or_else(|_| {
-        Reply::Failed("it took too long and may still have happened".to_owned())
-    });
+    let reply = performed.unwrap_or(Reply::TimedOut);
     tracing::info!(command, outcome = reply.outcome(), "answered a command");
     reply
 }
 
-async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
+async fn read_request(stream: &mut UnixStream) -> Result<Request, Refusal> {
     let mut line = Vec::new();
     let mut limited = BufReader::new(stream.take(ControlSocket::REQUEST_MAX));
     let read = limited.read_until(b'\n', &mut line).await;
-    read.map_err(|error| format!("the request cannot be read: {error}"))?;
+    read.map_err(|error| Refusal::RequestUnreadable {
+        problem: error.to_string(),
+    })?;
     if line.last() != Some(&b'\n') {
-        let most = ControlSocket::REQUEST_MAX;
-        return Err(format!(
-            "a request is one line of JSON, at most {most} bytes"
-        ));
+        let max = ControlSocket::REQUEST_MAX;
+        return Err(Refusal::RequestNoLine { max });
     }
     // The parser's message would repeat parts of the request, which may hold a password.
-    serde_json::from_slice(&line).map_err(|_| {
-        "this server does not know that request; use the program of its version".to_owned()
-    })
+    serde_json::from_slice(&line).map_err(|_| Refusal::RequestUnknown)
 }
