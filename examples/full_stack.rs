@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let engine = Distributed::new(DistributedConfig {
         postgres: PostgresConfig::new(database),
         redis: RedisConfig::new(redis),
-        kafka: KafkaConfig::new(brokers),
+        kafka: Some(KafkaConfig::new(brokers)),
         accept_after: AcceptAfter::Logged,
         on_publish_failure: OnPublishFailure::Complete,
     })?;

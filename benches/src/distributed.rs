@@ -215,7 +215,7 @@ fn engine(database: &str, redis: &str, brokers: &str, accept_after: AcceptAfter)
     let config = DistributedConfig {
         postgres: PostgresConfig::new(database),
         redis: RedisConfig::new(redis),
-        kafka: KafkaConfig::new(brokers),
+        kafka: Some(KafkaConfig::new(brokers)),
         accept_after,
         on_publish_failure: OnPublishFailure::Complete,
     };

@@ -1,9 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flashsale_core::PortError;
-use flashsale_core::ports::{AttemptQueue, HealthCheck, PasswordHasher, TokenIssuer};
+use async_trait::async_trait;
+use flashsale_core::domain::Attempt;
+use flashsale_core::ports::{
+    AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published, QueuePosition, TokenIssuer,
+};
 use flashsale_core::services::{AcceptAfter, AuthService, EnginePorts, OnPublishFailure, Role};
+use flashsale_core::{ErrorKind, PortError};
 use flashsale_embedded::{SystemClock, UuidV7};
 use flashsale_kafka::{KafkaAttemptDecoder, KafkaAttemptQueue, KafkaConfig};
 use flashsale_postgres::{PostgresConfig, PostgresDatabase};
@@ -21,7 +25,7 @@ use crate::services::Services;
 pub struct Distributed {
     database: PostgresDatabase,
     stock: Arc<RedisStockStore>,
-    queue: Arc<KafkaAttemptQueue>,
+    queue: Option<Arc<KafkaAttemptQueue>>,
     accept_after: AcceptAfter,
     on_publish_failure: OnPublishFailure,
 }
@@ -33,8 +37,9 @@ pub struct DistributedConfig {
     pub postgres: PostgresConfig,
     /// The stock and the results.
     pub redis: RedisConfig,
-    /// The attempts.
-    pub kafka: KafkaConfig,
+    /// The attempts. Without it the shop's side works, as far as it need not ask the queue; a
+    /// process that sells or decides needs it.
+    pub kafka: Option<KafkaConfig>,
     /// When an attempt is accepted.
     pub accept_after: AcceptAfter,
     /// What becomes of an attempt that the queue does not take.
@@ -64,7 +69,10 @@ impl Distributed {
         Ok(Self {
             database: PostgresDatabase::new(config.postgres)?,
             stock: Arc::new(RedisStockStore::new(config.redis)?),
-            queue: Arc::new(KafkaAttemptQueue::new(config.kafka)?),
+            queue: match config.kafka {
+                Some(kafka) => Some(Arc::new(KafkaAttemptQueue::new(kafka)?)),
+                None => None,
+            },
             accept_after: config.accept_after,
             on_publish_failure: config.on_publish_failure,
         })
@@ -78,9 +86,8 @@ impl Distributed {
         role: Role,
     ) -> Services {
         let metrics = Metrics::new();
-        let (stock, queue) = (self.stock.clone(), self.queue.clone());
-        let ports = ports(&self.database, stock, queue, &metrics);
-        let engine = ports
+        let engine = self
+            .ports(&metrics)
             .services()
             .accepting(self.accept_after)
             .on_publish_failure(self.on_publish_failure)
@@ -106,11 +113,41 @@ impl Distributed {
             needed,
         };
         let works = role == Role::Worker;
-        vec![
-            dependency("stock", self.stock.clone(), !works),
-            dependency("queue", self.queue.clone(), works),
-            dependency("database", Arc::new(self.database.clone()), works),
-        ]
+        let mut all = vec![dependency("stock", self.stock.clone(), !works)];
+        if let Some(queue) = &self.queue {
+            all.push(dependency("queue", queue.clone(), works));
+        }
+        all.push(dependency(
+            "database",
+            Arc::new(self.database.clone()),
+            works,
+        ));
+        all
+    }
+
+    fn ports(&self, metrics: &Metrics) -> EnginePorts {
+        let Self {
+            database,
+            stock,
+            queue,
+            ..
+        } = self;
+        EnginePorts {
+            stock: stock.clone(),
+            queue: match queue {
+                Some(queue) => queue.clone(),
+                None => Arc::new(NoQueue),
+            },
+            orders: Arc::new(database.orders()),
+            sales: Arc::new(database.sales()),
+            attempts: Arc::new(database.attempts()),
+            dead_letters: Arc::new(database.dead_letters()),
+            decoder: Some(Arc::new(KafkaAttemptDecoder)),
+            leadership: Arc::new(database.leadership()),
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(UuidV7),
+            recorder: Arc::new(metrics.clone()),
+        }
     }
 
     /// Brings the database up to date. Safe from several processes at once.
@@ -131,36 +168,44 @@ impl Distributed {
         &self.stock
     }
 
-    /// The queue, by itself.
-    pub fn queue(&self) -> &Arc<KafkaAttemptQueue> {
-        &self.queue
+    /// The queue, by itself, if there is one.
+    pub fn queue(&self) -> Option<&Arc<KafkaAttemptQueue>> {
+        self.queue.as_ref()
     }
 
     /// Hands over what the queue still has to send, and leaves the group of workers, within this
     /// time. For the end of a process; what is left then is in the outbox.
     pub async fn close(&self, within: Duration) {
-        self.queue.close(within).await;
+        if let Some(queue) = &self.queue {
+            queue.close(within).await;
+        }
     }
 }
 
-/// The ports over these servers, for processes that serve and for commands.
-pub(crate) fn ports(
-    database: &PostgresDatabase,
-    stock: Arc<RedisStockStore>,
-    queue: Arc<dyn AttemptQueue>,
-    metrics: &Metrics,
-) -> EnginePorts {
-    EnginePorts {
-        stock,
-        queue,
-        orders: Arc::new(database.orders()),
-        sales: Arc::new(database.sales()),
-        attempts: Arc::new(database.attempts()),
-        dead_letters: Arc::new(database.dead_letters()),
-        decoder: Some(Arc::new(KafkaAttemptDecoder)),
-        leadership: Arc::new(database.leadership()),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(UuidV7),
-        recorder: Arc::new(metrics.clone()),
+/// Stands in for a queue that is not configured.
+#[derive(Debug)]
+struct NoQueue;
+
+#[async_trait]
+impl AttemptQueue for NoQueue {
+    async fn publish(&self, attempts: &[Attempt]) -> Result<Vec<Published>, PortError> {
+        Ok(vec![Published::Unconfirmed; attempts.len()])
     }
+
+    async fn subscribe(&self, _: &str) -> Result<Box<dyn AttemptReader>, PortError> {
+        Err(not_configured("subscribe"))
+    }
+
+    async fn end(&self) -> Result<QueuePosition, PortError> {
+        Err(not_configured("end"))
+    }
+
+    async fn lag(&self, _: &str, _: &QueuePosition) -> Result<u64, PortError> {
+        Err(not_configured("lag"))
+    }
+}
+
+fn not_configured(operation: &'static str) -> PortError {
+    PortError::new(ErrorKind::Misconfigured, "engine", operation)
+        .with_source("KAFKA_BROKERS is not set")
 }

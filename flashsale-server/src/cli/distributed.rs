@@ -2,19 +2,13 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{
-    BackgroundConfig, Distributed, DistributedConfig, DistributedInvalid, Metrics, Role, Services,
-};
-use flashsale_core::domain::Attempt;
-use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, HealthCheck, PasswordHasher, Published, QueuePosition,
-};
-use flashsale_core::services::AuthService;
+use crate::{BackgroundConfig, Distributed, DistributedConfig, DistributedInvalid, Role};
+use flashsale_core::ports::HealthCheck;
+use flashsale_core::services::{AcceptAfter, OnPublishFailure};
 use flashsale_core::{ErrorKind, PortError};
-use flashsale_embedded::SystemClock;
-use flashsale_kafka::{KafkaAttemptQueue, KafkaConfig};
-use flashsale_postgres::{PostgresConfig, PostgresDatabase};
-use flashsale_redis::{RedisConfig, RedisStockStore};
+use flashsale_kafka::KafkaConfig;
+use flashsale_postgres::PostgresConfig;
+use flashsale_redis::RedisConfig;
 use tokio::time::{Instant, sleep};
 
 use super::CliError;
@@ -23,7 +17,6 @@ use super::credentials::{NoTokens, hasher, tokens};
 use super::server::{Server, Startup};
 use crate::config::{PasswordConfig, QueueConfig, ServersConfig, TokenConfig};
 use crate::control::{Commands, Reply, Request};
-use crate::distributed::ports;
 use crate::error_chain::error_chain;
 
 /// How long a command waits for a server that does not answer yet.
@@ -35,11 +28,6 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 const REMIND: Duration = Duration::from_secs(5);
 /// How long the queue may take at the end.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
-
-fn not_given(operation: &'static str) -> PortError {
-    PortError::new(ErrorKind::Misconfigured, "command", operation)
-        .with_source("KAFKA_BROKERS is not set")
-}
 
 fn kafka(queue: &QueueConfig) -> KafkaConfig {
     KafkaConfig {
@@ -60,13 +48,16 @@ fn queue_setting(error: flashsale_kafka::ConfigError) -> CliError {
 
 /// The engine of these settings.
 pub(super) fn stack(servers: &ServersConfig, queue: &QueueConfig) -> Result<Distributed, CliError> {
-    let config = DistributedConfig {
+    engine(DistributedConfig {
         postgres: PostgresConfig::new(servers.database_url.reveal()),
         redis: RedisConfig::new(servers.redis_url()?.reveal()),
-        kafka: kafka(queue),
+        kafka: Some(kafka(queue)),
         accept_after: queue.accept_after,
         on_publish_failure: queue.on_publish_failure,
-    };
+    })
+}
+
+fn engine(config: DistributedConfig) -> Result<Distributed, CliError> {
     Distributed::new(config).map_err(|error| match error {
         DistributedInvalid::Postgres(error) => setting("DATABASE_URL", &error),
         DistributedInvalid::Redis(error) => setting("REDIS_URL", &error),
@@ -106,24 +97,28 @@ pub(super) fn startup(stack: Distributed) -> Startup {
                 wait_for("DATABASE_URL", None, || first.database().check()).await
             };
             let stock = look("REDIS_URL", || first.stock().check());
-            let queue = look("KAFKA_BROKERS", || first.queue().check());
+            let queue = look("KAFKA_BROKERS", || check_queue(&first));
             tokio::try_join!(database, stock, queue).map(|_| ())
         }),
         beside: Box::pin(async move {
             let stock = wait_on("REDIS_URL", || beside.stock().check());
-            let queue = wait_on("KAFKA_BROKERS", || beside.queue().check());
+            let queue = wait_on("KAFKA_BROKERS", || check_queue(&beside));
             tokio::join!(stock, queue);
         }),
         last: Box::pin(async move { last.close(CLOSE_GRACE).await }),
     }
 }
 
+async fn check_queue(engine: &Distributed) -> Result<(), PortError> {
+    match engine.queue() {
+        Some(queue) => queue.check().await,
+        None => Ok(()),
+    }
+}
+
 /// Brings the database up to date.
 pub(super) async fn migrate(servers: &ServersConfig) -> Result<(), CliError> {
-    let database = database_of(servers)?;
-    let deadline = Some(Instant::now() + COMMAND_WAIT);
-    wait_for("DATABASE_URL", deadline, || database.migrate()).await?;
-    wait_for("DATABASE_URL", deadline, || database.check()).await
+    make_ready(&command_engine(servers, no_redis(), None)?).await
 }
 
 /// Carries a request out. The servers that serve buyers hear of it from the database.
@@ -132,22 +127,13 @@ pub(super) async fn perform(
     deps: CommandDeps,
     request: Request,
 ) -> Result<Reply, CliError> {
-    let database = database_of(servers)?;
-    // Users are in the database alone.
     let redis = match request {
-        Request::UserCreate(_) => RedisConfig::new("redis://127.0.0.1"),
+        Request::UserCreate(_) => no_redis(),
         _ => RedisConfig::new(servers.redis_url()?.reveal()),
     };
-    let stock = RedisStockStore::new(redis).map_err(|error| setting("REDIS_URL", &error))?;
-    let deadline = Some(Instant::now() + COMMAND_WAIT);
-    wait_for("DATABASE_URL", deadline, || database.migrate()).await?;
-    wait_for("DATABASE_URL", deadline, || database.check()).await?;
-    let hasher = hasher(deps.password)?;
-    let queue: Arc<dyn AttemptQueue> = match &deps.queue {
-        Some(queue) => Arc::new(KafkaAttemptQueue::new(kafka(queue)).map_err(queue_setting)?),
-        None => Arc::new(NoQueue),
-    };
-    let mut services = services(&database, Arc::new(stock), queue, hasher);
+    let engine = command_engine(servers, redis, deps.queue.as_ref())?;
+    make_ready(&engine).await?;
+    let mut services = engine.services(hasher(deps.password)?, Arc::new(NoTokens), Role::Worker);
     if let Some(queue) = deps.queue {
         services.engine.recovery = services.engine.recovery.of_group(&queue.group);
         services.engine.auditor.group = queue.group;
@@ -155,30 +141,33 @@ pub(super) async fn perform(
     Ok(Commands::new(&services).perform(request).await)
 }
 
-fn services(
-    database: &PostgresDatabase,
-    stock: Arc<RedisStockStore>,
-    queue: Arc<dyn AttemptQueue>,
-    hasher: Arc<dyn PasswordHasher>,
-) -> Services {
-    let metrics = Metrics::new();
-    let ports = ports(database, stock, queue, &metrics);
-    let auth = AuthService {
-        users: Arc::new(database.users()),
-        hasher,
-        tokens: Arc::new(NoTokens),
-        clock: Arc::new(SystemClock),
-    };
-    Services::new(ports.services(), auth, metrics)
+/// The engine of a command, which does one thing after the other and takes no attempts.
+fn command_engine(
+    servers: &ServersConfig,
+    redis: RedisConfig,
+    queue: Option<&QueueConfig>,
+) -> Result<Distributed, CliError> {
+    engine(DistributedConfig {
+        postgres: PostgresConfig {
+            connections_max: 2,
+            ..PostgresConfig::new(servers.database_url.reveal())
+        },
+        redis,
+        kafka: queue.map(kafka),
+        accept_after: AcceptAfter::default(),
+        on_publish_failure: OnPublishFailure::default(),
+    })
 }
 
-fn database_of(servers: &ServersConfig) -> Result<PostgresDatabase, CliError> {
-    let config = PostgresConfig {
-        // A command does one thing after the other.
-        connections_max: 2,
-        ..PostgresConfig::new(servers.database_url.reveal())
-    };
-    PostgresDatabase::new(config).map_err(|error| setting("DATABASE_URL", &error))
+/// For commands that only need the database: what is never asked need not be there.
+fn no_redis() -> RedisConfig {
+    RedisConfig::new("redis://127.0.0.1")
+}
+
+async fn make_ready(engine: &Distributed) -> Result<(), CliError> {
+    let deadline = Some(Instant::now() + COMMAND_WAIT);
+    wait_for("DATABASE_URL", deadline, || engine.migrate()).await?;
+    wait_for("DATABASE_URL", deadline, || engine.database().check()).await
 }
 
 /// Tries until it works; gives up at the deadline, or at once if trying again is of no use.
@@ -268,28 +257,5 @@ fn cause(fault: &PortError) -> String {
         // The source says it all.
         (ErrorKind::Misconfigured, Some(source)) => error_chain(source),
         _ => error_chain(fault),
-    }
-}
-
-/// For commands, which take no attempts.
-#[derive(Debug)]
-struct NoQueue;
-
-#[async_trait::async_trait]
-impl AttemptQueue for NoQueue {
-    async fn publish(&self, attempts: &[Attempt]) -> Result<Vec<Published>, PortError> {
-        Ok(vec![Published::Unconfirmed; attempts.len()])
-    }
-
-    async fn subscribe(&self, _: &str) -> Result<Box<dyn AttemptReader>, PortError> {
-        Err(not_given("subscribe"))
-    }
-
-    async fn end(&self) -> Result<QueuePosition, PortError> {
-        Err(not_given("end"))
-    }
-
-    async fn lag(&self, _: &str, _: &QueuePosition) -> Result<u64, PortError> {
-        Err(not_given("lag"))
     }
 }
