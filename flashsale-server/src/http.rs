@@ -17,6 +17,7 @@ mod connections;
 mod cors;
 pub(crate) mod document;
 mod json;
+mod readiness;
 mod request_id;
 mod route;
 mod router;

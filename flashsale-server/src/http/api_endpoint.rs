@@ -1,6 +1,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flashsale_core::ErrorKind;
 use futures_util::FutureExt;
@@ -15,6 +15,7 @@ use super::api_error::{ApiError, Cause, Code};
 use super::bearer::authenticate;
 use super::body::{self, BodyLimits};
 use super::cors::Cors;
+use super::readiness::Readiness;
 use super::request_id::{RequestIds, X_REQUEST_ID};
 use super::route::{Access, Call};
 use super::router::{Matched, Router};
@@ -25,7 +26,7 @@ pub(crate) struct ApiEndpoint {
     body: BodyLimits,
     cors: Option<Cors>,
     request_ids: RequestIds,
-    ready_timeout: Duration,
+    readiness: Readiness,
     service_routes_only: bool,
 }
 
@@ -33,6 +34,7 @@ impl ApiEndpoint {
     /// An endpoint over these services.
     pub(crate) fn new(services: Arc<Services>, config: &HttpConfig) -> Self {
         services.metrics.name_routes(|| Router::all().paths());
+        let readiness = Readiness::new(services.dependencies.clone(), config.ready_timeout);
         Self {
             services,
             body: BodyLimits {
@@ -41,7 +43,7 @@ impl ApiEndpoint {
             },
             cors: Cors::new(&config.cors_origins),
             request_ids: RequestIds::new(),
-            ready_timeout: config.ready_timeout,
+            readiness,
             service_routes_only: config.service_routes_only,
         }
     }
@@ -68,7 +70,7 @@ impl ApiEndpoint {
         };
         let call = Call {
             services: &self.services,
-            ready_timeout: self.ready_timeout,
+            readiness: &self.readiness,
             headers,
             body,
             id,

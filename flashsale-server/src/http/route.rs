@@ -1,5 +1,4 @@
 use std::str::FromStr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use flashsale_core::domain::UserId;
@@ -14,6 +13,7 @@ use serde_json::Value;
 use crate::services::Services;
 
 use super::api_error::{ApiError, Code};
+use super::readiness::Readiness;
 
 /// One route of the contract: a row of [`ROUTES`](super::routes::ROUTES).
 pub(super) struct Route {
@@ -92,7 +92,7 @@ pub(super) type Handler = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Response,
 /// A request to a route, with everything that a handler may need.
 pub(super) struct Call<'a> {
     pub(super) services: &'a Services,
-    pub(super) ready_timeout: Duration,
+    pub(super) readiness: &'a Readiness,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Bytes,
     /// What stands in the path for the id, and the name of that.

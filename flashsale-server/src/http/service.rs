@@ -1,20 +1,18 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
-use crate::dependency::Dependency;
 use crate::rfc3339::rfc3339;
 
 use super::api_error::{ApiError, Code};
 use super::document;
 use super::json::{answer, json_response};
+use super::readiness::Check;
 use super::route::Call;
 
 /// The process lives.
@@ -47,15 +45,6 @@ enum ReadyStatus {
     Degraded,
 }
 
-/// Whether a dependency answers.
-#[derive(Clone, Copy, Enum, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-#[oai(rename_all = "lowercase")]
-enum Check {
-    Up,
-    Down,
-}
-
 /// Some dependency does not answer: the envelope of every failure, and which one it is.
 #[derive(Serialize)]
 struct NotReady<'a> {
@@ -76,18 +65,16 @@ pub(super) async fn health(call: Call<'_>) -> Result<Response, ApiError> {
 
 /// `GET /ready`.
 pub(super) async fn ready(call: Call<'_>) -> Result<Response, ApiError> {
-    let (services, timeout) = (call.services, call.ready_timeout);
-    let asked = services.dependencies.iter();
-    let asked = asked.map(|dependency| check(dependency, timeout));
-    let answers = join_all(asked).await;
+    let answers = call.readiness.checks().await;
     let down = |needed_only: bool| {
-        let all = services.dependencies.iter().zip(&answers);
-        all.into_iter()
+        answers
+            .iter()
             .any(|(dependency, check)| *check == Check::Down && (dependency.needed || !needed_only))
     };
     let (unusable, degraded) = (down(true), down(false));
-    let names = services.dependencies.iter().map(|d| d.name.to_owned());
-    let checks: BTreeMap<_, _> = names.zip(answers).collect();
+    let named = answers.iter();
+    let named = named.map(|(dependency, check)| (dependency.name.to_owned(), *check));
+    let checks: BTreeMap<_, _> = named.collect();
     if !unusable {
         let status = if degraded {
             ReadyStatus::Degraded
@@ -109,21 +96,6 @@ pub(super) async fn ready(call: Call<'_>) -> Result<Response, ApiError> {
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     Ok(response)
-}
-
-async fn check(dependency: &Dependency, timeout: Duration) -> Check {
-    let name = dependency.name;
-    match tokio::time::timeout(timeout, dependency.health.check()).await {
-        Ok(Ok(())) => Check::Up,
-        Ok(Err(error)) => {
-            tracing::warn!(dependency = name, error = %error, "dependency is down");
-            Check::Down
-        }
-        Err(_) => {
-            tracing::warn!(dependency = name, "dependency does not answer in time");
-            Check::Down
-        }
-    }
 }
 
 /// `GET /metrics`.
