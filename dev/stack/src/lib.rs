@@ -19,6 +19,7 @@
 //! does not work. The programs have to be installed: `dev/services install` does that. Linux only,
 //! for it looks into `/proc`.
 
+mod authority;
 mod cluster;
 mod home;
 mod kafka;
@@ -30,6 +31,7 @@ mod redis;
 mod server;
 mod skip;
 
+pub use authority::{Authority, Certificate};
 pub use cluster::RedisCluster;
 pub use kafka::Kafka;
 pub use postgres::Postgres;

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Signal, getuid};
 
-use crate::Server;
 use crate::home::Home;
 use crate::port::Port;
 use crate::program::{find, output, path, run};
+use crate::{Authority, Server};
 
 /// A PostgreSQL that syncs what it commits. Its superuser is `postgres`.
 #[derive(Debug)]
@@ -34,6 +34,30 @@ impl Postgres {
     pub fn with_password() -> Self {
         let home = Home::fresh("postgres", ENDING);
         let mut postgres = Self::new(home, Port::free(), Some("open-sesame"));
+        postgres.start_now();
+        postgres
+    }
+
+    /// Starts one that trusts everybody and encrypts for those who ask; its certificate is for
+    /// `localhost` only. The user `certified` has to show a certificate in that name.
+    pub fn with_tls(authority: &Authority) -> Self {
+        let mut postgres = Self::reserve();
+        let data = postgres.folder().join("data");
+        let files = authority.certify(&["DNS:localhost"]).files();
+        for (file, name) in files.iter().zip(["root.crt", "server.crt", "server.key"]) {
+            let copy = data.join(name).display().to_string();
+            run(&find("install"), ["-m", "600", file, &copy]);
+            let folder = data.display().to_string();
+            run(&find("chown"), ["--reference", &folder, &copy]);
+        }
+        let access = data.join("pg_hba.conf");
+        let rules = fs::read_to_string(&access).expect("initdb has written it");
+        let first = "hostssl all certified all cert\n";
+        fs::write(&access, format!("{first}{rules}")).expect("a file");
+        let config = data.join("postgresql.conf");
+        let settings = fs::read_to_string(&config).expect("initdb has written it");
+        let encrypt = "\nssl = on\nssl_ca_file = 'root.crt'\n";
+        fs::write(&config, settings + encrypt).expect("a file");
         postgres.start_now();
         postgres
     }

@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::Server;
 use crate::home::Home;
 use crate::port::Port;
 use crate::process::wait_until;
 use crate::program::{find, output};
+use crate::{Authority, Certificate, Server};
 
 /// A Redis that keeps everything in an append-only file and evicts nothing.
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
+    encrypted: Option<Port>,
 }
 
 /// Asks it to end.
@@ -34,6 +35,41 @@ impl Redis {
     /// 2 s, while the disk is busy with a sync, and lose it if they are killed then.
     pub fn synced() -> Self {
         Self::with(&["--appendfsync", "always"])
+    }
+
+    /// Starts one that encrypts on one port, to which [`encrypted_url`](Self::encrypted_url) leads, and
+    /// not on the other. Its certificate is for `localhost` only.
+    pub fn with_tls(authority: &Authority, options: &[&str]) -> Self {
+        Self::encrypting(
+            Port::free(),
+            &authority.certify(&["DNS:localhost"]),
+            options,
+        )
+    }
+
+    pub(crate) fn encrypting(port: Port, certificate: &Certificate, options: &[&str]) -> Self {
+        let (number, files) = (port.number().to_string(), certificate.files());
+        let mut all = vec!["--tls-port", &number, "--tls-auth-clients", "no"];
+        all.extend([
+            "--tls-ca-cert-file",
+            &files[0],
+            "--tls-cert-file",
+            &files[1],
+        ]);
+        all.extend(["--tls-key-file", &files[2]]);
+        all.extend(options);
+        let mut redis = Self::started(Port::free(), &all);
+        redis.encrypted = Some(port);
+        redis
+    }
+
+    /// `rediss://localhost:PORT`
+    ///
+    /// # Panics
+    /// If it does not encrypt.
+    pub fn encrypted_url(&self) -> String {
+        let port = self.encrypted.as_ref().expect("it encrypts");
+        format!("rediss://localhost:{}", port.number())
     }
 
     /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
@@ -74,6 +110,7 @@ impl Redis {
         let ready = move || is_ready(number, &folder);
         Self {
             server: Server::new("Redis", (home, port), command, ready),
+            encrypted: None,
         }
     }
 

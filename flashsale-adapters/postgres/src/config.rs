@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::error::ConfigError;
 
@@ -89,6 +89,13 @@ impl PostgresConfig {
             };
             ConfigError::NotAUrl { problem }
         })?;
+        // As libpq has it: whoever names a root wants it to be the one.
+        let names_root = parameters(&self.url)
+            .any(|name| ["sslrootcert", "ssl-root-cert", "ssl-ca"].contains(&&*name));
+        let options = match options.get_ssl_mode() {
+            PgSslMode::Require if names_root => options.ssl_mode(PgSslMode::VerifyCa),
+            _ => options,
+        };
         Ok(match options.get_application_name() {
             Some(_) => options,
             None => options.application_name("flashsale"),
@@ -119,17 +126,20 @@ fn unknown_parameter(url: &str) -> Option<String> {
         "statement-cache-capacity",
         "user",
     ];
-    let (_, query) = url.split_once('?')?;
+    let known =
+        |name: &str| KNOWN.contains(&name) || name.starts_with("options[") || name.is_empty();
+    parameters(url).find(|name| !known(name))
+}
+
+/// The names of the parameters of a URL.
+fn parameters(url: &str) -> impl Iterator<Item = String> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
     let names = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, _)) => name,
         None => pair,
     });
-    let known =
-        |name: &str| KNOWN.contains(&name) || name.starts_with("options[") || name.is_empty();
-    names
-        .map(|name| name.replace("%5B", "[").replace("%5b", "["))
-        .find(|name| !known(name))
+    names.map(|name| name.replace("%5B", "[").replace("%5b", "["))
 }
 
 fn in_range(name: &'static str, value: u32, min: u32, max: u32) -> Result<(), ConfigError> {

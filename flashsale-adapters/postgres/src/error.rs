@@ -92,15 +92,26 @@ fn kind_of(sqlstate: &str) -> ErrorKind {
 fn remedy(error: &sqlx::Error) -> Option<String> {
     let error = match error {
         sqlx::Error::Database(error) => error,
+        sqlx::Error::Tls(_) if !cfg!(feature = "tls") => {
+            let line = "an encrypted connection needs a build with the feature `tls`; correct \
+                sslmode in the URL, or use one";
+            return Some(line.to_owned());
+        }
         sqlx::Error::Tls(problem) => {
             return Some(format!(
-                "no encrypted connection: {}; correct sslmode in the URL, or build \
-                flashsale-postgres with its feature `tls`",
+                "no encrypted connection: {}; correct sslmode or sslrootcert in the URL",
                 one_line(&problem.to_string())
             ));
         }
         // Of the handshake only: what the server sends in clear is checked by the driver.
         sqlx::Error::Io(problem) if problem.kind() == std::io::ErrorKind::InvalidData => {
+            if problem.to_string().contains("received fatal alert") {
+                return Some(format!(
+                    "{}: the server wants a certificate of a CA that it trusts, in sslcert and \
+                    sslkey of the URL",
+                    one_line(&problem.to_string())
+                ));
+            }
             return Some(format!(
                 "the certificate is not trusted: {}; correct sslrootcert or the host in the URL",
                 one_line(&problem.to_string())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flashsale_core::ErrorKind;
 use futures_util::future::{FutureExt, select_ok};
-use redis::{ConnectionAddr, ConnectionInfo, Value};
+use redis::{ConnectionInfo, Value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -191,8 +191,7 @@ impl Shared {
 
     /// The connection to a node, made if it is new.
     fn connection(&self, host: String, port: u16) -> Arc<Connection> {
-        let address = ConnectionAddr::Tcp(host.clone(), port);
-        let is_there = |seed: &&Arc<Connection>| *seed.info().addr() == address;
+        let is_there = |seed: &&Arc<Connection>| config::place(seed.info()) == (&host, port);
         if let Some(seed) = self.seeds.iter().find(is_there) {
             return Arc::clone(seed);
         }
@@ -349,8 +348,5 @@ fn ranges(answer: Value, asked: &str) -> Option<Vec<SlotRange>> {
 }
 
 fn host_of(info: &ConnectionInfo) -> String {
-    match info.addr() {
-        ConnectionAddr::Tcp(host, _) => host.clone(),
-        _ => String::new(),
-    }
+    config::place(info).0.to_owned()
 }

@@ -11,6 +11,10 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion}
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/db]`, or, for a Redis Cluster, the addresses of
     /// several of its nodes, separated by commas; the others are found by themselves.
+    ///
+    /// `rediss://` is encrypted (feature `tls`). It takes `?sslrootcert=FILE`, the certificates to
+    /// trust instead of those of the system, and `sslcert=FILE&sslkey=FILE`, to show one of our own;
+    /// what the first node of a cluster has holds for all.
     pub url: String,
     /// What all keys begin with. Default `flashsale`; 1 to 64 of `A-Z a-z 0-9 . _ : -`.
     pub prefix: String,
@@ -43,24 +47,28 @@ pub struct RedisConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRedisConfig {
     /// Not an address of a Redis.
-    #[error("{shown:?} is not redis://[user:password@]host[:port][/db]")]
+    #[error("{shown:?} is not redis://[user:password@]host[:port][/db] or rediss:// with the same")]
     Url {
         /// The address as far as it may be shown.
         shown: String,
     },
-    /// An encrypted connection, which this adapter does not make.
-    #[error(
-        "rediss:// needs TLS, which this adapter does not have: use redis:// in a network you trust, or a TLS proxy beside the process"
-    )]
-    Tls,
+    /// An encrypted connection, which this build does not make.
+    #[error("rediss:// needs a build with the feature `tls`")]
+    NoTls,
+    /// Certificates, or the parameters that name them, that cannot be used.
+    #[error("no encrypted connection can be made: {problem}")]
+    Certificates {
+        /// What is wrong with them.
+        problem: String,
+    },
     /// A Redis Cluster has the database 0 only.
     #[error("a Redis Cluster has no other database than 0: remove /{db}")]
     ClusterDatabase {
         /// The database asked for.
         db: i64,
     },
-    /// The nodes of a cluster have one user and password.
-    #[error("all addresses of a Redis Cluster must have the same user and password")]
+    /// The nodes of a cluster have one user and password, and all encrypt or none.
+    #[error("all addresses of a Redis Cluster must have the same scheme, user and password")]
     ClusterCredentials,
     /// A prefix that would break the keys.
     #[error("the prefix must be 1 to 64 of A-Z a-z 0-9 . _ : -")]
@@ -125,7 +133,18 @@ impl RedisConfig {
     pub(crate) fn addresses(&self) -> Result<Vec<ConnectionInfo>, InvalidRedisConfig> {
         let urls = self.url.split(',').map(str::trim);
         let urls = urls.filter(|url| !self.is_cluster() || !url.is_empty());
-        let addresses: Vec<_> = urls.map(address).collect::<Result<_, _>>()?;
+        let mut parameters = None;
+        let with_parameters = |url: &str| match (url.split_once('?'), &parameters) {
+            (None, Some(parameters)) => format!("{url}?{parameters}"),
+            (named, _) => {
+                parameters = parameters
+                    .take()
+                    .or(named.map(|(_, named)| named.to_owned()));
+                url.to_owned()
+            }
+        };
+        let urls = urls.map(with_parameters);
+        let addresses: Vec<_> = urls.map(|url| address(&url)).collect::<Result<_, _>>()?;
         let Some(first) = addresses.first() else {
             return Err(not_an_address(&self.url));
         };
@@ -133,7 +152,12 @@ impl RedisConfig {
             let of = |info: &ConnectionInfo| {
                 let settings = info.redis_settings();
                 let text = |text: Option<&str>| text.map(str::to_owned);
-                (text(settings.username()), text(settings.password()))
+                let encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+                (
+                    encrypted,
+                    text(settings.username()),
+                    text(settings.password()),
+                )
             };
             for other in &addresses {
                 match other.redis_settings().db() {
@@ -181,16 +205,19 @@ impl fmt::Debug for RedisConfig {
 
 /// One address, with the settings that every connection has.
 fn address(url: &str) -> Result<ConnectionInfo, InvalidRedisConfig> {
-    if url.starts_with("rediss://") || url.starts_with("valkeys://") {
-        return Err(InvalidRedisConfig::Tls);
+    let starts_with_one_of = |known: [&str; 2]| known.iter().any(|one| url.starts_with(one));
+    let encrypted = starts_with_one_of(["rediss://", "valkeys://"]);
+    if encrypted && !cfg!(feature = "tls") {
+        return Err(InvalidRedisConfig::NoTls);
     }
-    let known = ["redis://", "valkey://"];
-    if !known.iter().any(|scheme| url.starts_with(scheme)) {
+    if !encrypted && !starts_with_one_of(["redis://", "valkey://"]) {
         return Err(not_an_address(url));
     }
     let info = url
         .into_connection_info()
         .map_err(|_| not_an_address(url))?;
+    #[cfg(feature = "tls")]
+    let info = crate::tls::with_certificates(url, info)?;
     Ok(with_settings(info))
 }
 
@@ -210,10 +237,23 @@ fn with_settings(info: ConnectionInfo) -> ConnectionInfo {
     info.set_redis_settings(settings).set_tcp_settings(tcp)
 }
 
-/// Another node, with the settings and credentials of this one.
-pub(crate) fn at(info: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
-    info.clone()
-        .set_addr(ConnectionAddr::Tcp(host.to_owned(), port))
+/// Another node, with the settings, credentials and certificates of this one.
+pub(crate) fn at(info: &ConnectionInfo, new_host: &str, new_port: u16) -> ConnectionInfo {
+    let mut addr = info.addr().clone();
+    if let ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } = &mut addr {
+        (*host, *port) = (new_host.to_owned(), new_port);
+    }
+    info.clone().set_addr(addr)
+}
+
+/// The host and the port of an address.
+pub(crate) fn place(info: &ConnectionInfo) -> (&str, u16) {
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            (host, *port)
+        }
+        _ => ("", 0),
+    }
 }
 
 fn not_an_address(url: &str) -> InvalidRedisConfig {
@@ -264,7 +304,9 @@ mod tests {
             "redis://",
             "redis://user:secret@host:port",
             "user:secret@host",
-            "rediss://user:secret@host",
+            "rediss://user:secret@host#insecure",
+            "rediss://user:secret@host?sslrotcert=/etc/ca.pem",
+            "rediss://user:secret@host?sslrootcert=/nowhere/ca.pem",
             "redis://:secret@h1/1,redis://:secret@h2",
             "redis://:secret@h1,redis://:other@h2",
         ] {

@@ -64,6 +64,12 @@ enum Cause {
     Credentials(String),
     #[error("the Redis user lacks a right ({0}): grant it @all on the keys of the prefix")]
     Rights(String),
+    #[error("{0}: correct the address, or sslrootcert in it")]
+    Untrusted(String),
+    #[error(
+        "{0}: Redis wants a certificate of a CA that it trusts, in sslcert and sslkey of the address"
+    )]
+    Unknown(String),
     #[error("this Redis takes no connections from here (protected mode): set a password or bind")]
     ProtectedMode,
     #[error("this is one node of a Redis Cluster: give several of its nodes, separated by commas")]
@@ -232,6 +238,14 @@ impl From<RedisError> for Fault {
             ) => (Unavailable, Retry::Later, Cause::Redis(error)),
             (_, "MISCONF") => (Unavailable, Retry::No, Cause::Redis(error)),
             (_, "DAMAGED") => (Corrupt, Retry::No, Cause::Damaged(detail(&error))),
+            // Of rustls: what is read in clear is never such an error.
+            (RedisKind::Io, _) if is_tls(&error) => {
+                let line = one_line(&error.to_string());
+                match line.contains("received fatal alert") {
+                    true => (Misconfigured, Retry::No, Cause::Unknown(line)),
+                    false => (Misconfigured, Retry::No, Cause::Untrusted(line)),
+                }
+            }
             (RedisKind::RESP3NotSupported, _) => (Misconfigured, Retry::No, Cause::TooOld),
             (RedisKind::InvalidClientConfig, _) => (Misconfigured, Retry::No, Cause::Redis(error)),
             (RedisKind::Server(ServerErrorKind::ResponseError), _)
@@ -252,6 +266,16 @@ impl From<RedisError> for Fault {
             ..Self::new(kind, retry, cause)
         }
     }
+}
+
+/// Whether encryption failed, not the network.
+fn is_tls(error: &RedisError) -> bool {
+    let source = std::error::Error::source(error);
+    type Shared = std::sync::Arc<dyn std::error::Error + Send + Sync>;
+    let io = source
+        .and_then(|source| source.downcast_ref::<Shared>())
+        .and_then(|shared| shared.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
 }
 
 fn redirection(error: &RedisError) -> Option<Redirection> {

@@ -14,6 +14,8 @@ mod sale_state;
 mod scripts;
 mod sold_out;
 mod stock_store;
+#[cfg(feature = "tls")]
+mod tls;
 mod topology;
 
 pub use config::{InvalidRedisConfig, RedisConfig};

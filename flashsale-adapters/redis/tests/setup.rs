@@ -167,7 +167,7 @@ fn a_wrong_address_is_refused_without_a_server() {
     for url in [
         "postgres://u:secret@h/d",
         "127.0.0.1:6379",
-        "rediss://:secret@h",
+        "rediss://:secret@h?sslrotcert=/etc/ca.pem",
     ] {
         let error = RedisStockStore::new(RedisConfig::new(url))
             .unwrap_err()
