@@ -79,16 +79,32 @@ impl PostgresConfig {
                 problem: "it begins otherwise".to_owned(),
             });
         }
+        if has_unencoded_credentials(&self.url) {
+            return Err(ConfigError::UnencodedCredentials);
+        }
+        if let Some(name) = parameters(&self.url).find(|name| UNSUPPORTED.contains(&&**name)) {
+            return Err(ConfigError::UnsupportedParameter { name });
+        }
         if let Some(name) = unknown_parameter(&self.url) {
             return Err(ConfigError::UnknownParameter { name });
         }
-        let options = PgConnectOptions::from_str(&self.url).map_err(|error| {
+        let url = without_unneeded_parameters(&self.url);
+        let options = PgConnectOptions::from_str(&url).map_err(|error| {
             let problem = match &error {
                 sqlx::Error::Configuration(problem) => problem.to_string(),
                 other => other.to_string(),
             };
             ConfigError::NotAUrl { problem }
         })?;
+        // The driver looks the brackets of an IPv6 address up as a part of a name.
+        let host = options.get_host();
+        let address = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let options = match address.map(str::to_owned) {
+            Some(address) => options.host(&address),
+            None => options,
+        };
         // As libpq has it: whoever names a root wants it to be the one.
         let names_root = parameters(&self.url)
             .any(|name| ["sslrootcert", "ssl-root-cert", "ssl-ca"].contains(&&*name));
@@ -126,9 +142,91 @@ fn unknown_parameter(url: &str) -> Option<String> {
         "statement-cache-capacity",
         "user",
     ];
-    let known =
-        |name: &str| KNOWN.contains(&name) || name.starts_with("options[") || name.is_empty();
+    let known = |name: &str| {
+        KNOWN.contains(&name)
+            || UNNEEDED.contains(&name)
+            || name.starts_with("options[")
+            || name.is_empty()
+    };
     parameters(url).find(|name| !known(name))
+}
+
+/// Parameters of libpq (PostgreSQL 18, section 34.1.2) that the adapter can do without: it limits its
+/// waits and refuses a server that cannot be written to by itself, uses no GSSAPI, and encryption is
+/// what `sslmode` says.
+const UNNEEDED: [&str; 22] = [
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "max_protocol_version",
+    "min_protocol_version",
+    "sslcertmode",
+    "sslcompression",
+    "sslkeylogfile",
+    "sslnegotiation",
+    "sslsni",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
+
+/// Parameters of libpq that ask for something that the driver does not do.
+const UNSUPPORTED: [&str; 17] = [
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_issuer",
+    "oauth_scope",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "scram_client_key",
+    "scram_server_key",
+    "service",
+    "servicefile",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcrl",
+    "sslcrldir",
+    "sslpassword",
+];
+
+/// Those parameters of the URL that it can do without.
+pub(crate) fn unneeded_parameters(url: &str) -> Vec<String> {
+    parameters(url)
+        .filter(|name| UNNEEDED.contains(&&**name))
+        .collect()
+}
+
+/// The driver would log what it does not know, with its value.
+fn without_unneeded_parameters(url: &str) -> String {
+    let Some((place, query)) = url.split_once('?') else {
+        return url.to_owned();
+    };
+    let needed = query.split('&').filter(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !UNNEEDED.contains(&name)
+    });
+    let needed: Vec<_> = needed.collect();
+    format!("{place}?{}", needed.join("&"))
+}
+
+/// Whether something that ends the part with user and password stands before its `@`.
+fn has_unencoded_credentials(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at(end);
+    let behind = behind.split("options").next().unwrap_or_default();
+    !authority.contains('@') && behind.contains('@')
 }
 
 /// The names of the parameters of a URL.
@@ -186,6 +284,11 @@ mod tests {
             "postgres://shop@db/shop?options[search_path]=shop",
             "postgres://%2Frun%2Fpostgresql/shop",
             "postgres://db",
+            "postgres://shop@[::1]:5432/shop",
+            "postgres://shop:p@ss,word@db/shop",
+            "postgres://shop:a%23%2F%3F%40b@db/shop",
+            "postgres://shop@db/shop?sslmode=disable&channel_binding=require&connect_timeout=10",
+            "postgres://db/shop?user=shop&password=%40&target_session_attrs=read-write",
         ] {
             assert_eq!(url(good), Ok(()), "{good}");
         }
@@ -207,6 +310,48 @@ mod tests {
             assert!(error.contains("postgres://"), "{bad}: {error}");
             assert!(!error.contains("hunter2"), "{bad}: {error}");
             assert!(!error.contains('\n'), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_would_have_to_be_encoded_is_not_shown() {
+        for bad in [
+            "postgres://shop:hun#ter2@db/shop",
+            "postgres://shop:hun/ter2@db/shop",
+            "postgres://shop:12/ter2@db:5432/shop",
+            "postgres://shop:hun?ter2@db/shop?sslmode=disable",
+        ] {
+            let error = url(bad).unwrap_err();
+            assert_eq!(error, ConfigError::UnencodedCredentials, "{bad}");
+            let line = error.to_string();
+            assert!(line.contains("%23") && !line.contains("hun"), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_one() {
+        let config = PostgresConfig::new("postgres://shop@[::1]:5433/shop");
+        let options = config.connect_options().unwrap();
+        assert_eq!((options.get_host(), options.get_port()), ("::1", 5433));
+    }
+
+    #[test]
+    fn parameters_of_libpq_that_are_not_needed_are_left_out() {
+        for name in UNNEEDED {
+            let text = format!("postgres://shop@db/shop?{name}=1&port=5433&{name}=2");
+            let options = PostgresConfig::new(&text).connect_options().unwrap();
+            assert_eq!(options.get_port(), 5433);
+            assert_eq!(unneeded_parameters(&text), [name, name]);
+        }
+    }
+
+    #[test]
+    fn parameters_of_libpq_that_are_not_supported_are_named() {
+        for name in UNSUPPORTED {
+            let error = url(&format!("postgres://shop@db/shop?{name}=hunter2")).unwrap_err();
+            let line = error.to_string();
+            assert!(line.contains(name) && !line.contains("hunter2"), "{line}");
+            assert!(!line.contains("unknown"), "{line}");
         }
     }
 

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::PostgresConfig;
+use crate::config::{PostgresConfig, unneeded_parameters};
 use crate::error::{Aftermath, ConfigError, aftermath, fault, timed_out};
 use crate::listener::Listener;
 use crate::pool::Pool;
@@ -56,6 +56,13 @@ impl PostgresDatabase {
     pub fn new(config: PostgresConfig) -> Result<Self, ConfigError> {
         config.validate()?;
         let options = config.connect_options()?;
+        let unneeded = unneeded_parameters(&config.url);
+        if !unneeded.is_empty() {
+            tracing::info!(
+                ?unneeded,
+                "parameters of the URL that make no difference here"
+            );
+        }
         let sessions = options.clone().options([
             ("statement_timeout", config.statement_timeout_ms.to_string()),
             ("lock_timeout", config.lock_timeout_ms.to_string()),

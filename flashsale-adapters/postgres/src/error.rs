@@ -13,6 +13,18 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// User or password have characters that end them too early.
+    #[error(
+        "the user or the password has a character that stands for something else in a URL: write \
+        %23 for #, %2F for /, %3F for ?"
+    )]
+    UnencodedCredentials,
+    /// The URL has a parameter that libpq knows and this adapter does not.
+    #[error("the parameter {name} of the URL is not supported here: remove it")]
+    UnsupportedParameter {
+        /// Its name.
+        name: String,
+    },
     /// The URL has a parameter that means nothing.
     #[error("the URL has an unknown parameter {name:?}: correct or remove it")]
     UnknownParameter {

@@ -52,6 +52,12 @@ pub enum InvalidRedisConfig {
         /// The address as far as it may be shown.
         shown: String,
     },
+    /// User or password have characters that end them too early.
+    #[error(
+        "the user or the password has a character that stands for something else in a URL: write \
+        %23 for #, %2F for /, %3F for ?"
+    )]
+    UnencodedCredentials,
     /// An encrypted connection, which this build does not make.
     #[error("rediss:// needs a build with the feature `tls`")]
     NoTls,
@@ -126,12 +132,28 @@ impl RedisConfig {
 
     /// Whether the addresses are those of a Redis Cluster.
     pub(crate) fn is_cluster(&self) -> bool {
-        self.url.contains(',')
+        self.urls().len() > 1
+    }
+
+    /// The parts of the list. A comma may also be a part of a password.
+    fn urls(&self) -> Vec<&str> {
+        let mut urls = Vec::new();
+        let (mut from, mut rest) = (0, 0);
+        while let Some(comma) = self.url[rest..].find(',').map(|comma| rest + comma) {
+            rest = comma + 1;
+            let next = self.url[rest..].trim_start();
+            if next.is_empty() || SCHEMES.iter().any(|scheme| next.starts_with(scheme)) {
+                urls.push(self.url[from..comma].trim());
+                from = rest;
+            }
+        }
+        urls.push(self.url[from..].trim());
+        urls
     }
 
     /// Where to connect to; several for a cluster.
     pub(crate) fn addresses(&self) -> Result<Vec<ConnectionInfo>, InvalidRedisConfig> {
-        let urls = self.url.split(',').map(str::trim);
+        let urls = self.urls().into_iter();
         let urls = urls.filter(|url| !self.is_cluster() || !url.is_empty());
         let mut parameters = None;
         let with_parameters = |url: &str| match (url.split_once('?'), &parameters) {
@@ -176,7 +198,7 @@ impl RedisConfig {
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            url,
+            url: _,
             prefix,
             budget_ms,
             response_ms,
@@ -187,7 +209,7 @@ impl fmt::Debug for RedisConfig {
             result_ttl_s,
             clock,
         } = self;
-        let url: Vec<_> = url.split(',').map(without_credentials).collect();
+        let url: Vec<_> = self.urls().into_iter().map(without_credentials).collect();
         f.debug_struct("RedisConfig")
             .field("url", &url.join(","))
             .field("prefix", prefix)
@@ -256,7 +278,15 @@ pub(crate) fn place(info: &ConnectionInfo) -> (&str, u16) {
     }
 }
 
+/// What an address begins with.
+const SCHEMES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
+
 fn not_an_address(url: &str) -> InvalidRedisConfig {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    if !rest[..end].contains('@') && rest[end..].contains('@') {
+        return InvalidRedisConfig::UnencodedCredentials;
+    }
     InvalidRedisConfig::Url {
         shown: without_credentials(url),
     }
@@ -288,10 +318,33 @@ mod tests {
             "redis://127.0.0.1:6379",
             "redis://localhost",
             "redis://user:p%40ss@redis.internal:6380/3",
+            "redis://user:a%23%2F%2Cb@[::1]:6380/3",
+            "redis://user:se,c@ret@h1:1",
+            "redis://user:se,cret@h1:1, redis://user:se,cret@h2:2",
             "redis://:secret@h1:1,redis://:secret@h2:2",
             "redis://h1:1,",
         ] {
             RedisConfig::new(url).validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_comma_in_a_password_makes_no_cluster() {
+        assert!(!RedisConfig::new("redis://user:se,cret@h1:1").is_cluster());
+        assert!(RedisConfig::new("redis://:se,cret@h1:1,redis://:se,cret@h2:2").is_cluster());
+        let shown = format!("{:?}", RedisConfig::new("redis://user:hun,ter@h1:1"));
+        assert!(!shown.contains("hun") && !shown.contains("ter"), "{shown}");
+    }
+
+    #[test]
+    fn a_password_that_would_have_to_be_encoded_is_not_shown() {
+        for url in [
+            "redis://:hun#ter@h:1",
+            "redis://u:hun/ter@h:1/0",
+            "redis://:hun?ter@h",
+        ] {
+            let line = refused(url);
+            assert!(line.contains("%23") && !line.contains("hun"), "{line}");
         }
     }
 
