@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use poem::http::HeaderValue;
+use poem::http::{HeaderName, HeaderValue};
 
 /// No process gets more sockets than that.
 const CONNECTIONS_MAX: usize = 1_000_000;
@@ -11,6 +11,9 @@ pub struct HttpConfig {
     /// The browser origins that may call, e.g. `https://shop.example`; none by default, and then no
     /// CORS header is ever sent.
     pub cors_origins: Vec<String>,
+    /// Request headers that a page of those origins may send, beside those of the API, of common
+    /// clients and of tracing; none by default.
+    pub cors_headers: Vec<String>,
     /// The longest request body in bytes; 16 KiB by default.
     pub body_max: usize,
     /// The longest wait for a whole request body; 10 s by default.
@@ -34,6 +37,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
+            cors_headers: Vec::new(),
             body_max: 16 * 1024,
             body_timeout: Duration::from_secs(10),
             ready_timeout: Duration::from_secs(2),
@@ -53,6 +57,9 @@ pub enum HttpConfigInvalid {
         "cors_origins: {0:?} is not an origin; write it like https://shop.example or http://localhost:3000, without a path"
     )]
     Origin(String),
+    /// Each is the name of one header; `*` is none.
+    #[error("cors_headers: {0:?} is not the name of a header; write it like x-shop-version")]
+    Header(String),
     /// A login has to fit.
     #[error("body_max: {0} bytes is out of range; allowed are 1024 to 1048576")]
     BodyMax(usize),
@@ -79,6 +86,12 @@ impl HttpConfig {
             });
             if !fits || HeaderValue::from_str(origin).is_err() {
                 return Err(HttpConfigInvalid::Origin(origin.clone()));
+            }
+        }
+        for name in &self.cors_headers {
+            // Browsers take a `*` for a wildcard, or for nothing, as the request has credentials.
+            if name == "*" || HeaderName::from_bytes(name.as_bytes()).is_err() {
+                return Err(HttpConfigInvalid::Header(name.clone()));
             }
         }
         if !(1024..=1 << 20).contains(&self.body_max) {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 
 use flashsale_core::domain::{Role, Timestamp, UserId};
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -24,7 +25,10 @@ pub(crate) struct WrittenClaims<'a> {
 /// What is read from a token; everything else in it is passed over.
 #[derive(Deserialize)]
 pub(crate) struct ReadClaims {
-    sub: Subject,
+    sub: Option<Subject>,
+    /// Stands for `sub` in the tokens of services that do not write that.
+    #[serde(default, rename = "userId")]
+    user_id: OtherSubject,
     exp: NumericDate,
     nbf: Option<NumericDate>,
     iat: Option<NumericDate>,
@@ -43,8 +47,10 @@ impl ReadClaims {
         now < self.exp.0.plus_ms(leeway_ms) && begun(&self.nbf) && begun(&self.iat)
     }
 
-    pub(crate) fn into_user_and_role(self) -> (UserId, Role) {
-        (self.sub.0, self.role.0)
+    /// Nothing if the token names no user.
+    pub(crate) fn into_user_and_role(self) -> Option<(UserId, Role)> {
+        let user = self.sub.map(|sub| sub.0).or(self.user_id.0)?;
+        Some((user, self.role.0))
     }
 }
 
@@ -110,53 +116,90 @@ impl<'de> Deserialize<'de> for NumericDate {
 #[derive(Default)]
 struct TokenRole(Role);
 
+impl From<Scalar<'_>> for TokenRole {
+    fn from(value: Scalar<'_>) -> Self {
+        Self(match value {
+            Scalar::Text(ADMIN) => Role::Admin,
+            Scalar::Text(_) | Scalar::Natural(_) | Scalar::Other => Role::Buyer,
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for TokenRole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyValue;
+        deserializer.deserialize_any(AnyValue(PhantomData))
+    }
+}
 
-        impl<'de> Visitor<'de> for AnyValue {
-            type Value = TokenRole;
+/// A user id as text or as a number, or something that is none.
+#[derive(Default)]
+struct OtherSubject(Option<UserId>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("anything")
-            }
+impl From<Scalar<'_>> for OtherSubject {
+    fn from(value: Scalar<'_>) -> Self {
+        Self(match value {
+            Scalar::Text(text) => UserId::new(text).ok(),
+            Scalar::Natural(number) => UserId::new(number.to_string()).ok(),
+            Scalar::Other => None,
+        })
+    }
+}
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<TokenRole, E> {
-                let admin = text == ADMIN;
-                Ok(TokenRole(if admin { Role::Admin } else { Role::Buyer }))
-            }
+impl<'de> Deserialize<'de> for OtherSubject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue(PhantomData))
+    }
+}
 
-            fn visit_bool<E: Error>(self, _: bool) -> Result<TokenRole, E> {
-                Ok(TokenRole::default())
-            }
+/// What there is to a JSON value of any type.
+enum Scalar<'a> {
+    Text(&'a str),
+    Natural(u64),
+    Other,
+}
 
-            fn visit_i64<E: Error>(self, _: i64) -> Result<TokenRole, E> {
-                Ok(TokenRole::default())
-            }
+/// Takes every JSON value.
+struct AnyValue<T>(PhantomData<T>);
 
-            fn visit_u64<E: Error>(self, _: u64) -> Result<TokenRole, E> {
-                Ok(TokenRole::default())
-            }
+impl<'de, T: for<'a> From<Scalar<'a>>> Visitor<'de> for AnyValue<T> {
+    type Value = T;
 
-            fn visit_f64<E: Error>(self, _: f64) -> Result<TokenRole, E> {
-                Ok(TokenRole::default())
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
 
-            fn visit_unit<E: Error>(self) -> Result<TokenRole, E> {
-                Ok(TokenRole::default())
-            }
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        Ok(Scalar::Text(text).into())
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<TokenRole, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(TokenRole::default())
-            }
+    fn visit_bool<E: Error>(self, _: bool) -> Result<T, E> {
+        Ok(Scalar::Other.into())
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TokenRole, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(TokenRole::default())
-            }
-        }
+    fn visit_i64<E: Error>(self, _: i64) -> Result<T, E> {
+        // JSON's numbers from 0 on are `u64`.
+        Ok(Scalar::Other.into())
+    }
 
-        deserializer.deserialize_any(AnyValue)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        Ok(Scalar::Natural(number).into())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<T, E> {
+        Ok(Scalar::Other.into())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<T, E> {
+        Ok(Scalar::Other.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<T, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other.into())
     }
 }

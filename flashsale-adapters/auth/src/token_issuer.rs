@@ -18,7 +18,8 @@ use crate::key_table::KeyTable;
 ///
 /// A token carries `sub` and `userId` (both the user id), `username`, `role` (only for admins, as
 /// `admin`), `iat` and `exp` in seconds, `iss` and `aud` if configured, and `kid` in its header.
-/// When verifying, `sub` is the user, `role` decides about the admin, and `exp` must be there;
+/// When verifying, `sub` is the user (`userId`, a text or a whole number, in a token without `sub`,
+/// as other services write them), `role` decides about the admin, and `exp` must be there;
 /// `iat` and `nbf` are checked if they are. The `kid` finds the key in the table, and the table
 /// says which algorithm the token must have; a token without `kid` is tried with the first key.
 ///
@@ -158,7 +159,7 @@ impl TokenIssuer for JwtTokenIssuer {
         if !claims.valid_at(now, self.leeway_ms()) {
             return Err(InvalidToken);
         }
-        let (user, role) = claims.into_user_and_role();
+        let (user, role) = claims.into_user_and_role().ok_or(InvalidToken)?;
         Ok(Claims { user, role })
     }
 }

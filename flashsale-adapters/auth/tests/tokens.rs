@@ -333,6 +333,61 @@ fn a_token_without_a_user_of_ours_is_refused() {
 }
 
 #[test]
+fn a_token_of_a_service_that_writes_user_id_instead_of_sub_is_good_until_it_expires() {
+    let header = json!({"alg": "HS256", "typ": "JWT"});
+    for (user_id, user) in [
+        (json!(42), "42"),
+        (json!("42"), "42"),
+        (json!("0b6e-ann"), "0b6e-ann"),
+        (json!(0), "0"),
+        (json!(u64::MAX), "18446744073709551615"),
+    ] {
+        for claims in [
+            json!({"userId": user_id, "exp": NOW_S + 60}),
+            json!({"userId": user_id, "username": "ann", "iat": NOW_S - 60, "exp": NOW_S + 60}),
+            json!({"userId": user_id, "sub": null, "role": null, "exp": NOW_S + 60}),
+        ] {
+            let token = token(&header, &claims);
+            let read = issuer().verify(&token, NOW).unwrap();
+            assert_eq!((read.user.as_str(), read.role), (user, Role::Buyer));
+            let end = NOW.plus_ms(65_000);
+            assert!(issuer().verify(&token, end.plus_ms(-1)).is_ok());
+            assert_eq!(issuer().verify(&token, end), Err(InvalidToken), "{claims}");
+        }
+        let claims = json!({"userId": user_id, "exp": NOW_S + 60});
+        let forged = token_of(header.to_string(), claims.to_string(), &OTHER_SECRET);
+        assert!(!valid(&forged));
+        let endless = json!({"userId": user_id});
+        assert!(!valid(&token(&header, &endless)));
+    }
+}
+
+#[test]
+fn a_user_id_that_is_none_counts_only_where_sub_is_missing() {
+    for user_id in [
+        json!(""),
+        json!("a b"),
+        json!("x".repeat(65)),
+        json!(-1),
+        json!(4.2),
+        json!(42.0),
+        json!(true),
+        json!(null),
+        json!(["42"]),
+        json!({"id": 42}),
+    ] {
+        let alone = json!({"userId": user_id, "exp": NOW_S + 60});
+        assert!(!valid(&token(&header(), &alone)), "{alone}");
+        let beside = claims_with_all(&claims(), "userId", user_id);
+        let read = issuer().verify(&token(&header(), &beside), NOW).unwrap();
+        assert_eq!(read.user, user(), "{beside}");
+    }
+    let other = claims_with_all(&claims(), "userId", json!("7"));
+    let read = issuer().verify(&token(&header(), &other), NOW).unwrap();
+    assert_eq!(read.user, user());
+}
+
+#[test]
 fn an_escaped_user_id_is_read_as_it_is_meant() {
     let claims = r#"{"sub":"\u0034\u0032","exp":1900000060}"#;
     let token = token_of(header().to_string(), claims, &SECRET);

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 
 use crate::PostgresDatabase;
 use crate::database::Call;
-use crate::error::fault;
+use crate::error::{fault, misconfigured};
 use crate::rows::{self, bad};
 
 /// The users of a [`PostgresDatabase`]. Their ids are numbers from 1.
@@ -15,6 +15,10 @@ use crate::rows::{self, bad};
 /// Made by [`PostgresDatabase::users`].
 #[derive(Clone, Debug)]
 pub struct PostgresUserRepo(pub(crate) PostgresDatabase);
+
+/// How often a new user may get an id that somebody has. One is enough, unless others bring users
+/// along at that moment.
+const TRIES: u32 = 8;
 
 #[async_trait]
 impl UserRepo for PostgresUserRepo {
@@ -32,16 +36,22 @@ impl UserRepo for PostgresUserRepo {
             let query = query.bind(new.full_name.as_deref());
             query.bind(&new.password_hash).bind(role)
         };
-        let rows = self.0.fetch(OPERATION, Call::Once, query).await?;
-        if let Some(row) = rows.first() {
-            let user = user(row).map_err(|error| fault(OPERATION, error))?;
-            return Ok(CreateUserOutcome::Created(user));
+        for _ in 0..TRIES {
+            let rows = self.0.fetch(OPERATION, Call::Once, query).await?;
+            if let Some(row) = rows.first() {
+                let user = user(row).map_err(|error| fault(OPERATION, error))?;
+                return Ok(CreateUserOutcome::Created(user));
+            }
+            // Whoever has it stays: users are not deleted.
+            if let Some(taken) = self.taken(OPERATION, new).await? {
+                return Ok(taken);
+            }
+            // It was the id: users came with ids of their own, which the sequence has not passed.
+            let pass = || sqlx::query("SELECT flashsale_pass_user_ids()");
+            self.0.fetch(OPERATION, Call::Repeatable, pass).await?;
         }
-        // Whoever has it stays: users are not deleted.
-        Ok(match self.by_username(OPERATION, &new.username).await? {
-            Some(_) => CreateUserOutcome::UsernameTaken,
-            None => CreateUserOutcome::EmailTaken,
-        })
+        let remedy = "new users get ids that others have: does something set users_id_seq back?";
+        Err(misconfigured(OPERATION, remedy))
     }
 
     async fn find_by_username(&self, username: &str) -> Result<Option<User>, PortError> {
@@ -50,6 +60,28 @@ impl UserRepo for PostgresUserRepo {
 }
 
 impl PostgresUserRepo {
+    /// What of a new user somebody has, except for the id.
+    async fn taken(
+        &self,
+        operation: &'static str,
+        new: &NewUser,
+    ) -> Result<Option<CreateUserOutcome>, PortError> {
+        let sql = r#"SELECT
+            EXISTS (SELECT FROM users
+                WHERE lower(username COLLATE "C") = lower($1 COLLATE "C")),
+            EXISTS (SELECT FROM users
+                WHERE lower(email COLLATE "C") = lower($2 COLLATE "C"))"#;
+        let query = || sqlx::query(sql).bind(&new.username).bind(&new.email);
+        let rows = self.0.fetch(operation, Call::Read, query).await?;
+        let taken = |row: &PgRow| -> sqlx::Result<_> { Ok((row.try_get(0)?, row.try_get(1)?)) };
+        let taken = rows.first().map(taken).transpose();
+        Ok(match taken.map_err(|error| fault(operation, error))? {
+            Some((true, _)) => Some(CreateUserOutcome::UsernameTaken),
+            Some((false, true)) => Some(CreateUserOutcome::EmailTaken),
+            Some((false, false)) | None => None,
+        })
+    }
+
     async fn by_username(
         &self,
         operation: &'static str,

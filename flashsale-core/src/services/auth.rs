@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::{NewUser, Role, User, UserId};
-use crate::error::PortError;
+use crate::error::{ErrorKind, PortError};
 use crate::ports::{
     Claims, Clock, CreateUserOutcome, InvalidToken, IssuedToken, PasswordHasher, TokenIssuer,
     UserRepo,
@@ -86,6 +86,10 @@ pub enum LoginOutcome {
     LoggedIn(LoginSuccess),
     /// The user does not exist or the password is wrong; which of them is not told.
     InvalidCredentials,
+    /// The hasher cannot read what is kept of this user's password, so no password is right. For
+    /// the person who logs in it is the same as [`InvalidCredentials`](Self::InvalidCredentials),
+    /// and took as long; an operator wants to know.
+    HashUnreadable(UserId),
 }
 
 /// A user who has logged in.
@@ -135,7 +139,15 @@ impl AuthService {
     pub async fn login(&self, username: &str, password: &str) -> Result<LoginOutcome, PortError> {
         let user = self.users.find_by_username(username).await?;
         let hash = user.as_ref().map(|user| user.password_hash.as_str());
-        let right = self.hasher.verify(password, hash).await?;
+        let right = match self.hasher.verify(password, hash).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let Some(user) = user else { return Err(error) };
+                // The check that could not be made, so that time does not tell.
+                self.hasher.verify(password, None).await?;
+                return Ok(LoginOutcome::HashUnreadable(user.id));
+            }
+            checked => checked?,
+        };
         match user {
             Some(user) if right => {
                 let now = self.clock.now();

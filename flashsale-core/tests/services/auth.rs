@@ -1,7 +1,9 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use flashsale_core::domain::Role;
-use flashsale_core::ports::{InvalidToken, PasswordHasher};
+use flashsale_core::PortError;
+use flashsale_core::domain::{NewUser, Role};
+use flashsale_core::ports::{CreateUserOutcome, InvalidToken, PasswordHasher};
 use flashsale_core::services::{AuthService, Field, LoginOutcome, RegisterOutcome, Registration};
 use flashsale_core::testing::{
     ManualClock, MemoryTokenIssuer, MemoryUserRepo, PlainPasswordHasher,
@@ -18,6 +20,39 @@ fn auth() -> (AuthService, Arc<ManualClock>) {
         clock: clock.clone(),
     };
     (service, clock)
+}
+
+/// Counts how often a password is checked.
+#[derive(Debug, Default)]
+struct Counting(AtomicU32);
+
+impl Counting {
+    fn checks(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait::async_trait]
+impl PasswordHasher for Counting {
+    fn password_max(&self) -> usize {
+        PlainPasswordHasher.password_max()
+    }
+
+    async fn hash(&self, password: &str) -> Result<String, PortError> {
+        PlainPasswordHasher.hash(password).await
+    }
+
+    async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, PortError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        PlainPasswordHasher.verify(password, hash).await
+    }
+}
+
+fn counting_auth() -> (AuthService, Arc<Counting>) {
+    let counting = Arc::new(Counting::default());
+    let (mut auth, _) = auth();
+    auth.hasher = counting.clone();
+    (auth, counting)
 }
 
 fn ann() -> Registration {
@@ -156,35 +191,32 @@ async fn an_unknown_user_and_a_wrong_password_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn an_unknown_user_costs_a_check_too() {
-    #[derive(Debug, Default)]
-    struct Counting(std::sync::atomic::AtomicU32);
-
-    #[async_trait::async_trait]
-    impl PasswordHasher for Counting {
-        fn password_max(&self) -> usize {
-            PlainPasswordHasher.password_max()
-        }
-
-        async fn hash(&self, password: &str) -> Result<String, flashsale_core::PortError> {
-            PlainPasswordHasher.hash(password).await
-        }
-
-        async fn verify(
-            &self,
-            password: &str,
-            hash: Option<&str>,
-        ) -> Result<bool, flashsale_core::PortError> {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            PlainPasswordHasher.verify(password, hash).await
-        }
+async fn who_has_a_hash_of_another_kind_does_not_get_in_and_costs_a_check_too() {
+    let (auth, counting) = counting_auth();
+    let new = NewUser {
+        username: "ann".to_owned(),
+        email: "ann@example.org".to_owned(),
+        full_name: None,
+        password_hash: "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub".to_owned(),
+        role: Role::Buyer,
+    };
+    let CreateUserOutcome::Created(user) = auth.users.create(&new).await.unwrap() else {
+        panic!("ann must be created");
+    };
+    for password in ["secret", "", new.password_hash.as_str()] {
+        let before = counting.checks();
+        let outcome = auth.login("ann", password).await.unwrap();
+        assert_eq!(outcome, LoginOutcome::HashUnreadable(user.id.clone()));
+        // The one that fails at once, and one against no hash.
+        assert_eq!(counting.checks() - before, 2);
     }
+}
 
-    let counting = Arc::new(Counting::default());
-    let (mut auth, _) = auth();
-    auth.hasher = counting.clone();
+#[tokio::test]
+async fn an_unknown_user_costs_a_check_too() {
+    let (auth, counting) = counting_auth();
     auth.register(ann()).await.unwrap();
     auth.login("ann", "wrong").await.unwrap();
     auth.login("bob", "wrong").await.unwrap();
-    assert_eq!(counting.0.load(std::sync::atomic::Ordering::SeqCst), 2);
+    assert_eq!(counting.checks(), 2);
 }

@@ -96,9 +96,7 @@ async fn serve(
         // Whoever cannot read this has closed the output, and may still use the server.
         let _ = print(&text);
     };
-    server
-        .run(listener, listen.cors_origins, shutdown, None, ready)
-        .await
+    server.run(listener, listen, shutdown, None, ready).await
 }
 
 /// Listens on the requested port or the next one that is free.

@@ -72,7 +72,5 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
         }
     };
     let ready = || tracing::info!(url, ?role, "serving");
-    server
-        .run(listener, listen.cors_origins, shutdown, startup, ready)
-        .await
+    server.run(listener, listen, shutdown, startup, ready).await
 }

@@ -73,14 +73,15 @@ impl Server {
     pub(super) async fn run(
         self,
         listener: TcpListener,
-        cors_origins: Vec<String>,
+        listen: ListenConfig,
         mut shutdown: Shutdown,
         startup: Option<Startup>,
         ready: impl FnOnce(),
     ) -> Result<(), CliError> {
         let default = HttpConfig::default();
         let http = HttpConfig {
-            cors_origins,
+            cors_origins: listen.cors_origins,
+            cors_headers: listen.cors_headers,
             connections_max: default.connections_max.min(sockets_max()),
             service_routes_only: self.background.role == Role::Worker,
             ..default

@@ -1,3 +1,5 @@
+use poem::http::HeaderName;
+
 use super::{SettingError, given};
 
 /// Where the API listens and who may call it from a browser.
@@ -19,6 +21,15 @@ pub(crate) struct ListenArgs {
         value_name = "ORIGINS"
     )]
     cors_origins: Option<String>,
+
+    /// Further request headers that those pages may send, separated by commas [default: none]
+    #[arg(
+        long,
+        env = "CORS_HEADERS",
+        hide_env_values = true,
+        value_name = "HEADERS"
+    )]
+    cors_headers: Option<String>,
 }
 
 /// The checked form of [`ListenArgs`].
@@ -30,6 +41,8 @@ pub(crate) struct ListenConfig {
     pub(crate) port: u16,
     /// `scheme://host[:port]` each.
     pub(crate) cors_origins: Vec<String>,
+    /// Names of headers.
+    pub(crate) cors_headers: Vec<String>,
 }
 
 impl ListenArgs {
@@ -51,14 +64,34 @@ impl ListenArgs {
             let allowed = "must be an IP address or a host name, without scheme or port";
             return Err(SettingError::value("HOST", host, allowed));
         }
-        let origins = given(self.cors_origins.as_deref()).unwrap_or_default();
-        let origins = origins.split(',').map(str::trim).filter(|o| !o.is_empty());
         Ok(ListenConfig {
             host: host.to_owned(),
             port,
-            cors_origins: origins.map(origin).collect::<Result<_, _>>()?,
+            cors_origins: list(self.cors_origins.as_deref(), origin)?,
+            cors_headers: list(self.cors_headers.as_deref(), header)?,
         })
     }
+}
+
+/// What stands between the commas, without blanks around it, each checked.
+fn list(
+    text: Option<&str>,
+    check: impl Fn(&str) -> Result<String, SettingError>,
+) -> Result<Vec<String>, SettingError> {
+    let items = given(text).unwrap_or_default().split(',').map(str::trim);
+    items.filter(|item| !item.is_empty()).map(check).collect()
+}
+
+/// Browsers ask for headers in lower case, and take a `*` for more than a name.
+fn header(text: &str) -> Result<String, SettingError> {
+    if text != "*" && HeaderName::from_bytes(text.as_bytes()).is_ok() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(SettingError::value(
+        "CORS_HEADERS",
+        text,
+        "each must be the name of a header like x-shop-version; * is none",
+    ))
 }
 
 /// A browser sends origins without path, in lower case; anything else would never match.
@@ -89,6 +122,7 @@ mod tests {
             port: Some(port.to_owned()),
             host: Some(host.to_owned()),
             cors_origins: Some(origins.to_owned()),
+            cors_headers: None,
         };
         args.validate().map_err(|error| error.to_string())
     }
@@ -107,6 +141,24 @@ mod tests {
             config.cors_origins,
             ["https://a.example", "http://localhost:5173"]
         );
+    }
+
+    #[test]
+    fn headers_are_a_list_in_lower_case() {
+        let validate = |headers: &str| {
+            let args = ListenArgs {
+                port: None,
+                host: None,
+                cors_origins: None,
+                cors_headers: Some(headers.to_owned()),
+            };
+            args.validate().map(|config| config.cors_headers)
+        };
+        assert_eq!(validate("X-Shop, a,").unwrap(), ["x-shop", "a"]);
+        for wrong in ["*", "two words", "x:y", "a,ä"] {
+            let error = validate(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("CORS_HEADERS is"), "{error}");
+        }
     }
 
     #[test]

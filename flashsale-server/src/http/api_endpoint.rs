@@ -41,7 +41,7 @@ impl ApiEndpoint {
                 max: config.body_max,
                 timeout: config.body_timeout,
             },
-            cors: Cors::new(&config.cors_origins),
+            cors: Cors::new(&config.cors_origins, &config.cors_headers),
             request_ids: RequestIds::new(),
             readiness,
             service_routes_only: config.service_routes_only,

@@ -160,5 +160,12 @@ pub(super) async fn login(call: Call<'_>) -> Result<Response, ApiError> {
             Ok(response)
         }
         LoginOutcome::InvalidCredentials => Err(Code::InvalidCredentials.into()),
+        LoginOutcome::HashUnreadable(user) => {
+            tracing::warn!(
+                user = user.as_str(),
+                "a stored password hash is not one of bcrypt: its user cannot log in"
+            );
+            Err(Code::InvalidCredentials.into())
+        }
     }
 }

@@ -5,16 +5,28 @@ use poem::{Request, Response};
 #[derive(Debug)]
 pub(super) struct Cors {
     origins: Vec<HeaderValue>,
+    /// The request headers that a page may send.
+    headers: HeaderValue,
 }
+
+/// Those that the API reads, and those that the clients and tracing of browsers add.
+const HEADERS: &str =
+    "authorization, content-type, x-request-id, x-requested-with, traceparent, tracestate, baggage";
 
 impl Cors {
     /// Nothing if no origin is configured.
-    pub(super) fn new(origins: &[String]) -> Option<Self> {
+    pub(super) fn new(origins: &[String], more_headers: &[String]) -> Option<Self> {
         let origins: Vec<_> = origins
             .iter()
             .filter_map(|origin| HeaderValue::from_str(origin).ok())
             .collect();
-        (!origins.is_empty()).then_some(Self { origins })
+        if origins.is_empty() {
+            return None;
+        }
+        let more = more_headers.iter().map(String::as_str);
+        let headers: Vec<_> = std::iter::once(HEADERS).chain(more).collect();
+        let headers = HeaderValue::from_str(&headers.join(", ")).ok()?;
+        Some(Self { origins, headers })
     }
 
     /// The origin of a request, if it is one of ours.
@@ -37,10 +49,7 @@ impl Cors {
             header::ACCESS_CONTROL_ALLOW_METHODS,
             HeaderValue::from_static(allow),
         );
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("authorization, content-type, x-request-id"),
-        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, self.headers.clone());
         headers.insert(
             header::ACCESS_CONTROL_MAX_AGE,
             HeaderValue::from_static("600"),
@@ -53,6 +62,11 @@ impl Cors {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            // Nothing here depends on cookies, but pages that include them get no answer without.
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
             headers.insert(
                 header::ACCESS_CONTROL_EXPOSE_HEADERS,
                 HeaderValue::from_static("x-request-id, retry-after"),

@@ -91,10 +91,9 @@ impl Router {
     /// What a path leads to.
     pub(super) fn find<'a>(&'static self, path: &'a str) -> Option<Matched<'a>> {
         // Some clients add a slash.
-        let path = if path == "/api-docs/" {
-            "/api-docs"
-        } else {
-            path
+        let path = match path {
+            "/api-docs/" | "/api/flash-sale/status/" => &path[..path.len() - 1],
+            _ => path,
         };
         let (number, id) = match self.fixed.get(path) {
             Some(number) => (*number, None),
@@ -144,7 +143,9 @@ mod tests {
             assert_eq!(path, "/api/flash-sale/attempt/{saleId}");
             assert_eq!(text, Some(("saleId", id)));
         }
-        assert_eq!(found("/api-docs/"), Some(("/api-docs", None)));
+        for path in ["/api-docs", "/api/flash-sale/status"] {
+            assert_eq!(found(&format!("{path}/")), Some((path, None)));
+        }
         for path in [
             "",
             "/",
@@ -154,6 +155,7 @@ mod tests {
             "/api/flash-sale/attempt/1/2",
             "/API/flash-sale/status",
             "/health/",
+            "/api/flash-sale/status//",
         ] {
             assert_eq!(found(path), None, "{path}");
         }

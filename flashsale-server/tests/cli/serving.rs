@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::complaint;
-use crate::support::{Client, DEADLINE, Shop};
+use crate::support::{Client, DEADLINE, ServerProcess, Shop, past};
 
 #[test]
 fn a_second_server_on_the_same_file_is_told_who_has_it() {
@@ -212,4 +212,22 @@ async fn undecided(shop: &Shop, users: &[&str]) -> Vec<AttemptId> {
         .await
         .unwrap();
     requests.iter().map(|request| request.attempt).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_of_the_service_before_this_one_go_on() {
+    let shop = Shop::new();
+    let sale = shop.open_sale("Lamp", 3);
+    let database = rusqlite::Connection::open(&shop.file).unwrap();
+    database.execute(past::USERS, []).unwrap();
+    drop(database);
+    let mut command = shop.serve_command();
+    let origin = "https://shop.example";
+    command
+        .env("CORS_ORIGINS", origin)
+        .env("CORS_HEADERS", "X-Shop");
+    let server = ServerProcess::start(&mut command);
+    past::ensure_lives_on(server.address, sale["id"].as_i64().unwrap()).await;
+    let headers = "authorization,baggage,traceparent,x-requested-with,x-shop";
+    past::ensure_pages_may_call(server.address, origin, headers).await;
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::shop::Shop;
-use crate::support::Client;
+use crate::support::{Client, ServerProcess, past};
 
 fn is_time(value: &Value) -> bool {
     let text = value.as_str().unwrap_or_default();
@@ -83,4 +83,18 @@ async fn an_old_client_registers_logs_in_buys_and_reads_its_result() {
     assert_eq!(again.data("attemptId"), attempt.data("attemptId"));
     assert_eq!(again.data("status"), "SUCCESS");
     assert_eq!(again.data("durability"), "LOGGED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_of_the_service_before_this_one_go_on() {
+    let shop = Shop::new();
+    let (sale, _) = shop.sale("Lamp", 3, "now", "+1h");
+    shop.psql(past::USERS);
+    let mut command = shop.serve_command("all");
+    let origin = "https://shop.example";
+    command.env("CORS_ORIGINS", origin);
+    let server = ServerProcess::start(&mut command);
+    past::ensure_lives_on(server.address, sale).await;
+    let headers = "authorization,baggage,traceparent,x-requested-with";
+    past::ensure_pages_may_call(server.address, origin, headers).await;
 }

@@ -1,5 +1,6 @@
 use flashsale_server::HttpConfig;
 use poem::http::Method;
+use poem::test::TestResponse;
 
 use crate::failure;
 use crate::shop::Shop;
@@ -43,6 +44,7 @@ fn for_the_shop() -> HttpConfig {
             "https://shop.example".to_owned(),
             "http://localhost:3000".to_owned(),
         ],
+        cors_headers: vec!["x-shop-version".to_owned()],
         ..HttpConfig::default()
     }
 }
@@ -61,9 +63,13 @@ async fn without_configured_origins_there_is_no_cors() {
             .header("access-control-request-method", "POST")
             .send()
             .await;
-        for name in response.0.headers().keys() {
-            assert!(!name.as_str().starts_with("access-control"), "{name}");
-        }
+        ensure_no_cors(&response);
+    }
+}
+
+fn ensure_no_cors(response: &TestResponse) {
+    for name in response.0.headers().keys() {
+        assert!(!name.as_str().starts_with("access-control"), "{name}");
     }
 }
 
@@ -74,6 +80,8 @@ async fn a_page_of_a_configured_origin_may_read_every_answer() {
         for origin in ["https://shop.example", "http://localhost:3000"] {
             let response = client.get(path).header("origin", origin).send().await;
             response.assert_header("access-control-allow-origin", origin);
+            // Without it a page that includes credentials gets no answer.
+            response.assert_header("access-control-allow-credentials", "true");
             response.assert_header("vary", "origin");
             response.assert_header("access-control-expose-headers", "x-request-id, retry-after");
         }
@@ -94,15 +102,26 @@ async fn a_preflight_from_a_configured_origin_is_answered() {
             .header("access-control-request-method", method)
             .header(
                 "access-control-request-headers",
-                "authorization,content-type",
+                "authorization,baggage,content-type,traceparent,x-requested-with,x-shop-version",
             );
         let response = request.send().await;
         response.assert_status(poem::http::StatusCode::NO_CONTENT);
         response.assert_header("access-control-allow-origin", "https://shop.example");
-        response.assert_header(
-            "access-control-allow-headers",
-            "authorization, content-type, x-request-id",
-        );
+        response.assert_header("access-control-allow-credentials", "true");
+        let allowed = response.0.header("access-control-allow-headers").unwrap();
+        let allowed: Vec<_> = allowed.split(", ").collect();
+        for header in [
+            "authorization",
+            "content-type",
+            "x-request-id",
+            "x-requested-with",
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "x-shop-version",
+        ] {
+            assert!(allowed.contains(&header), "{header} is not in {allowed:?}");
+        }
         let allowed = response.0.header("access-control-allow-methods").unwrap();
         assert!(allowed.contains(method), "{allowed}");
     }
@@ -122,10 +141,9 @@ async fn another_origin_gets_nothing_from_cors() {
             .header("origin", origin)
             .header("access-control-request-method", "POST");
         let response = request.send().await;
-        response.assert_header_is_not_exist("access-control-allow-origin");
+        ensure_no_cors(&response);
         failure(response, 405, "METHOD_NOT_ALLOWED").await;
-        let response = client.get("/health").header("origin", origin).send().await;
-        response.assert_header_is_not_exist("access-control-allow-origin");
+        ensure_no_cors(&client.get("/health").header("origin", origin).send().await);
     }
 }
 
@@ -146,6 +164,14 @@ fn a_wrong_setting_is_named_with_what_is_allowed() {
     ] {
         let problem = with_origin(origin).validate().unwrap_err().to_string();
         assert!(problem.starts_with("cors_origins: "), "{problem}");
+    }
+    for header in ["", "*", "two words", "x:y", "ä"] {
+        let config = HttpConfig {
+            cors_headers: vec![header.to_owned()],
+            ..HttpConfig::default()
+        };
+        let problem = config.validate().unwrap_err().to_string();
+        assert!(problem.starts_with("cors_headers: "), "{problem}");
     }
     let body_max = |body_max| HttpConfig {
         body_max,

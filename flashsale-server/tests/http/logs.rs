@@ -5,6 +5,7 @@ use flashsale_core::ErrorKind;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::failure;
 use crate::shop::{Mood, START, Shop};
 
 /// Keeps what is logged on this thread.
@@ -101,4 +102,31 @@ async fn requests_that_do_not_fail_for_a_reason_of_ours_are_not_logged() {
         .await;
     drop(guard);
     assert_eq!(log.lines(), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_password_hash_of_another_kind_is_401_and_one_warning_without_the_hash() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    let hash = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub";
+    let user = shop.user_with_hash("ann", hash).await;
+    let log = Log::default();
+    let guard = log.start();
+    let login = json!({ "username": "ann", "password": "correct horse" });
+    let known = client.post("/api/auth/login").body_json(&login);
+    let known = failure(known.send().await, 401, "INVALID_CREDENTIALS").await;
+    drop(guard);
+    let login = json!({ "username": "bob", "password": "correct horse" });
+    let unknown = client.post("/api/auth/login").body_json(&login);
+    let unknown = failure(unknown.send().await, 401, "INVALID_CREDENTIALS").await;
+    assert_eq!(known, unknown);
+
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["level"], "WARN");
+    assert_eq!(lines[0]["fields"]["user"], user.as_str());
+    let line = lines[0].to_string();
+    for secret in ["argon2", "c29t", "correct horse"] {
+        assert!(!line.contains(secret), "{line}");
+    }
 }

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use flashsale_core::domain::{
-    Allocation, ApplyOutcome, Attempt, Levels, NewSale, OpenOutcome, ProductId, ReserveOutcome,
-    ReserveRequest, Role, Sale, SaleRef, SaleResult, SettleOutcome, Settlement, StockEvent,
-    StockSnapshot, Timestamp, UserId, Window,
+    Allocation, ApplyOutcome, Attempt, Levels, NewSale, NewUser, OpenOutcome, ProductId,
+    ReserveOutcome, ReserveRequest, Role, Sale, SaleRef, SaleResult, SettleOutcome, Settlement,
+    StockEvent, StockSnapshot, Timestamp, UserId, Window,
 };
 use flashsale_core::ports::{
-    AttemptQueue, AttemptReader, Clock, PasswordHasher, SoleProcess, StockStore,
+    AttemptQueue, AttemptReader, Clock, CreateUserOutcome, PasswordHasher, SoleProcess, StockStore,
 };
 use flashsale_core::services::{AuthService, EnginePorts, Worker};
 use flashsale_core::testing::{
@@ -39,6 +39,21 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
+    /// A user whose password somebody else has hashed.
+    pub(crate) async fn user_with_hash(&self, username: &str, hash: &str) -> UserId {
+        let new = NewUser {
+            username: username.to_owned(),
+            email: format!("{username}@example.org"),
+            full_name: None,
+            password_hash: hash.to_owned(),
+            role: Role::Buyer,
+        };
+        match self.services.auth.users.create(&new).await.unwrap() {
+            CreateUserOutcome::Created(user) => user.id,
+            taken => panic!("{username}: {taken:?}"),
+        }
+    }
+
     /// An empty shop, at the moment when its sales start.
     pub(crate) async fn open() -> Self {
         let clock = Arc::new(ManualClock::at(START));

@@ -60,8 +60,9 @@ async fn a_schema_of_its_own_keeps_out_of_the_way_of_other_tables() {
     let database = shop::database(in_schema.as_str());
     database.migrate().await.unwrap();
     database.check().await.unwrap();
+    bring_a_user(&in_schema);
     crate::health::use_everything(&in_schema).await;
-    assert_eq!(shop::psql(&url, "SELECT count(*) FROM shop.users"), "1");
+    assert_eq!(shop::psql(&url, "SELECT count(*) FROM shop.users"), "2");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +125,15 @@ async fn a_role_without_the_right_to_create_can_migrate_when_nothing_is_to_be_do
     );
     till.migrate().await.unwrap();
     till.check().await.unwrap();
+    bring_a_user(&url);
     crate::health::use_everything(&url_of_role).await;
+}
+
+/// One with the id that the next user would get.
+fn bring_a_user(url: &str) {
+    let sql = "INSERT INTO users (id, username, email, password_hash, role)
+        VALUES (1, 'old', 'old@example.org', '$2y$', 'BUYER')";
+    shop::psql(url, sql);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,3 +93,55 @@ async fn names_that_the_database_cannot_hold() {
     }
     assert_eq!(users.find_by_username("ab").await.unwrap(), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_brought_along_with_their_ids_are_in_nobodys_way() {
+    let (url, database) = shop::fresh().await;
+    let bring = |ids: &str| {
+        let sql = format!(
+            "INSERT INTO users (id, username, email, password_hash, role)
+            SELECT id, 'old-' || id, 'old-' || id || '@example.org', '$2y$', 'BUYER'
+            FROM {ids} AS brought (id)"
+        );
+        shop::psql(&url, &sql);
+    };
+    let users = database.users();
+    // More than anybody would try one by one, then some more later on, with a gap.
+    for (ids, round) in [
+        ("generate_series(1, 5000)", 1),
+        ("generate_series(6000, 9000, 2)", 2),
+        ("generate_series(100000, 100000)", 3),
+    ] {
+        bring(ids);
+        let names = (0..20).map(|number| format!("new-{round}-{number}"));
+        let created = names.map(|name| {
+            let users = users.clone();
+            tokio::spawn(async move {
+                let email = format!("{name}@example.org");
+                users.create(&new(&name, &email)).await.unwrap()
+            })
+        });
+        let created: Vec<_> = created.collect();
+        let mut ids = std::collections::HashSet::new();
+        for one in created {
+            let CreateUserOutcome::Created(user) = one.await.unwrap() else {
+                panic!("nobody has this name or address");
+            };
+            assert!(ids.insert(user.id.clone()), "{} twice", user.id);
+        }
+    }
+    // What is taken is still told apart.
+    for (username, email, taken) in [
+        ("OLD-7", "new@x", CreateUserOutcome::UsernameTaken),
+        ("new", "Old-7@example.org", CreateUserOutcome::EmailTaken),
+        (
+            "old-7",
+            "old-8@example.org",
+            CreateUserOutcome::UsernameTaken,
+        ),
+    ] {
+        bring("(SELECT max(id) + 1 FROM users)");
+        let outcome = users.create(&new(username, email)).await.unwrap();
+        assert_eq!(outcome, taken);
+    }
+}
