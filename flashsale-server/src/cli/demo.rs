@@ -96,9 +96,8 @@ async fn serve(
         // Whoever cannot read this has closed the output, and may still use the server.
         let _ = print(&text);
     };
-    server
-        .run(listener, listen.cors_origins, shutdown, None, ready)
-        .await
+    let http = listen.http(password.login_concurrency);
+    server.run(listener, http, shutdown, None, ready).await
 }
 
 /// Listens on the requested port or the next one that is free.

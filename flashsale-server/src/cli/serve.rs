@@ -72,7 +72,6 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
         }
     };
     let ready = || tracing::info!(url, ?role, "serving");
-    server
-        .run(listener, listen.cors_origins, shutdown, startup, ready)
-        .await
+    let http = listen.http(password.login_concurrency);
+    server.run(listener, http, shutdown, startup, ready).await
 }

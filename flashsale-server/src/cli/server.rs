@@ -73,17 +73,15 @@ impl Server {
     pub(super) async fn run(
         self,
         listener: TcpListener,
-        cors_origins: Vec<String>,
+        http: HttpConfig,
         mut shutdown: Shutdown,
         startup: Option<Startup>,
         ready: impl FnOnce(),
     ) -> Result<(), CliError> {
-        let default = HttpConfig::default();
         let http = HttpConfig {
-            cors_origins,
-            connections_max: default.connections_max.min(sockets_max()),
+            connections_max: http.connections_max.min(sockets_max()),
             service_routes_only: self.background.role == Role::Worker,
-            ..default
+            ..http
         };
         let app = crate::app(Arc::clone(&self.services), &http)
             .map_err(|error| CliError::failed(error.to_string()))?;

@@ -1,4 +1,5 @@
 use super::{SettingError, given};
+use crate::{HttpConfig, Network};
 
 /// Where the API listens and who may call it from a browser.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,6 +20,16 @@ pub(crate) struct ListenArgs {
         value_name = "ORIGINS"
     )]
     cors_origins: Option<String>,
+
+    /// Proxies whose X-Forwarded-For counts: addresses or networks, separated by commas
+    /// [default: none]
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        hide_env_values = true,
+        value_name = "NETWORKS"
+    )]
+    trusted_proxies: Option<String>,
 }
 
 /// The checked form of [`ListenArgs`].
@@ -30,6 +41,19 @@ pub(crate) struct ListenConfig {
     pub(crate) port: u16,
     /// `scheme://host[:port]` each.
     pub(crate) cors_origins: Vec<String>,
+    pub(crate) trusted_proxies: Vec<Network>,
+}
+
+impl ListenConfig {
+    /// How requests are taken, with this many logins at a time.
+    pub(crate) fn http(self, login_concurrency: usize) -> HttpConfig {
+        HttpConfig {
+            cors_origins: self.cors_origins,
+            trusted_proxies: self.trusted_proxies,
+            login_concurrency,
+            ..HttpConfig::default()
+        }
+    }
 }
 
 impl ListenArgs {
@@ -53,10 +77,19 @@ impl ListenArgs {
         }
         let origins = given(self.cors_origins.as_deref()).unwrap_or_default();
         let origins = origins.split(',').map(str::trim).filter(|o| !o.is_empty());
+        let proxies = given(self.trusted_proxies.as_deref()).unwrap_or_default();
+        let proxies = proxies.split(',').map(str::trim).filter(|p| !p.is_empty());
+        let network = |text: &str| {
+            text.parse().map_err(|_| {
+                let allowed = "each proxy must be an IP address or a network like 10.0.0.0/8";
+                SettingError::value("TRUSTED_PROXIES", text, allowed)
+            })
+        };
         Ok(ListenConfig {
             host: host.to_owned(),
             port,
             cors_origins: origins.map(origin).collect::<Result<_, _>>()?,
+            trusted_proxies: proxies.map(network).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -89,6 +122,7 @@ mod tests {
             port: Some(port.to_owned()),
             host: Some(host.to_owned()),
             cors_origins: Some(origins.to_owned()),
+            trusted_proxies: None,
         };
         args.validate().map_err(|error| error.to_string())
     }

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Endpoint, Request, Response};
 
-use crate::http_config::HttpConfig;
+use crate::http_config::{HttpConfig, Network};
 use crate::metrics::RequestRecord;
 use crate::services::Services;
 
@@ -15,8 +15,9 @@ use super::api_error::{ApiError, Cause, Code};
 use super::bearer::authenticate;
 use super::body::{self, BodyLimits};
 use super::cors::Cors;
+use super::door::Door;
 use super::request_id::{RequestIds, X_REQUEST_ID};
-use super::route::{Access, Call};
+use super::route::{Access, Call, Entrance};
 use super::router::{Matched, Router};
 
 /// The outermost endpoint: see [`http`](super).
@@ -25,6 +26,8 @@ pub(crate) struct ApiEndpoint {
     body: BodyLimits,
     cors: Option<Cors>,
     request_ids: RequestIds,
+    door: Door,
+    trusted_proxies: Vec<Network>,
     ready_timeout: Duration,
     service_routes_only: bool,
 }
@@ -41,6 +44,8 @@ impl ApiEndpoint {
             },
             cors: Cors::new(&config.cors_origins),
             request_ids: RequestIds::new(),
+            door: Door::new(config),
+            trusted_proxies: config.trusted_proxies.clone(),
             ready_timeout: config.ready_timeout,
             service_routes_only: config.service_routes_only,
         }
@@ -69,6 +74,11 @@ impl ApiEndpoint {
         let call = Call {
             services: &self.services,
             ready_timeout: self.ready_timeout,
+            entrance: Entrance {
+                door: &self.door,
+                peer: request.remote_addr(),
+                trusted_proxies: &self.trusted_proxies,
+            },
             headers,
             body,
             id,

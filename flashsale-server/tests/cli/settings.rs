@@ -36,6 +36,9 @@ fn each_setting_is_named_with_its_value_and_what_is_allowed() {
         ),
         ("BCRYPT_COST", "3", "from 4 to 16"),
         ("BCRYPT_COST", "17", "from 4 to 16"),
+        ("LOGIN_CONCURRENCY", "0", "from 1 to 64"),
+        ("LOGIN_CONCURRENCY", "65", "from 1 to 64"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33", "10.0.0.0/8"),
         ("LOG_FORMAT", "xml", "text or json"),
         ("RUST_LOG", "a=b=c", "info"),
         ("ROLE", "cashier", "worker"),
@@ -114,6 +117,8 @@ fn help_shows_flags_and_variables_but_no_values() {
         "LOG_FORMAT",
         "RUST_LOG",
         "BCRYPT_COST",
+        "LOGIN_CONCURRENCY",
+        "TRUSTED_PROXIES",
     ] {
         assert!(
             help.contains(&format!("[env: {setting}]")),
