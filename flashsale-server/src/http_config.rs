@@ -24,6 +24,8 @@ pub struct HttpConfig {
     pub ready_timeout: Duration,
     /// The most connections at a time; 10,000 by default. More wait in the system's queue.
     pub connections_max: usize,
+    /// The most requests at a time on one HTTP/2 connection; 100 by default, 1 to 10,000.
+    pub streams_max: u32,
     /// From the first byte of a request (or from connecting) to the first byte of its answer; 30 s
     /// by default. Slower connections are cut, up to a quarter of the time late.
     pub request_timeout: Duration,
@@ -50,6 +52,7 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_secs(10),
             ready_timeout: Duration::from_secs(2),
             connections_max: 10_000,
+            streams_max: 100,
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             login_concurrency: login_concurrency_default(),
@@ -135,6 +138,9 @@ pub enum HttpConfigInvalid {
     /// Somebody must be able to connect.
     #[error("connections_max: {0} is out of range; allowed are 1 to {max}", max = CONNECTIONS_MAX)]
     ConnectionsMax(usize),
+    /// Somebody must be able to ask.
+    #[error("streams_max: {0} is out of range; allowed are 1 to 10000")]
+    StreamsMax(u32),
     /// Each takes a thread.
     #[error("login_concurrency: {0} is out of range; allowed are 1 to {max}", max = LOGIN_CONCURRENCY_MAX)]
     LoginConcurrency(usize),
@@ -165,6 +171,9 @@ impl HttpConfig {
         }
         if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
             return Err(HttpConfigInvalid::ConnectionsMax(self.connections_max));
+        }
+        if !(1..=10_000).contains(&self.streams_max) {
+            return Err(HttpConfigInvalid::StreamsMax(self.streams_max));
         }
         if !(1..=LOGIN_CONCURRENCY_MAX).contains(&self.login_concurrency) {
             return Err(HttpConfigInvalid::LoginConcurrency(self.login_concurrency));

@@ -74,6 +74,7 @@ impl Server {
         self,
         listener: TcpListener,
         http: HttpConfig,
+        shutdown_delay: Duration,
         mut shutdown: Shutdown,
         startup: Option<Startup>,
         ready: impl FnOnce(),
@@ -87,8 +88,22 @@ impl Server {
             .map_err(|error| CliError::failed(error.to_string()))?;
         let stop = watch::Sender::new(false);
         let control = self.listen_to_commands(stop.subscribe());
+        let services = Arc::clone(&self.services);
         let requested = async move {
-            let signal = shutdown.requested().await;
+            let mut signal = shutdown.requested().await;
+            services.leave();
+            if !shutdown_delay.is_zero() {
+                let delay_ms = shutdown_delay.as_millis() as u64;
+                tracing::info!(
+                    signal,
+                    delay_ms,
+                    "leaving: not ready any more, still serving"
+                );
+                // Who signals once more does not want to wait.
+                if let Ok(again) = timeout(shutdown_delay, shutdown.requested()).await {
+                    signal = again;
+                }
+            }
             tracing::info!(
                 signal,
                 "stopping: no new requests, finishing those accepted"

@@ -1,4 +1,6 @@
-use super::{SettingError, given};
+use std::time::Duration;
+
+use super::{SettingError, duration_ms, given};
 use crate::{HttpConfig, Network};
 
 /// Where the API listens and who may call it from a browser.
@@ -30,6 +32,15 @@ pub(crate) struct ListenArgs {
         value_name = "NETWORKS"
     )]
     trusted_proxies: Option<String>,
+
+    /// How long to say no at /ready after a signal before the port is closed [default: 0]
+    #[arg(
+        long,
+        env = "SHUTDOWN_DELAY",
+        hide_env_values = true,
+        value_name = "TIME"
+    )]
+    shutdown_delay: Option<String>,
 }
 
 /// The checked form of [`ListenArgs`].
@@ -42,6 +53,8 @@ pub(crate) struct ListenConfig {
     /// `scheme://host[:port]` each.
     pub(crate) cors_origins: Vec<String>,
     pub(crate) trusted_proxies: Vec<Network>,
+    /// At most an hour.
+    pub(crate) shutdown_delay: Duration,
 }
 
 impl ListenConfig {
@@ -58,6 +71,7 @@ impl ListenConfig {
 
 impl ListenArgs {
     const PORT_DEFAULT: u16 = 3001;
+    const SHUTDOWN_DELAY_MAX: Duration = Duration::from_secs(3_600);
     const HOST_DEFAULT: &str = "127.0.0.1";
 
     /// Checks each setting by itself; whether the address can be had shows when it is bound.
@@ -85,10 +99,22 @@ impl ListenArgs {
                 SettingError::value("TRUSTED_PROXIES", text, allowed)
             })
         };
+        let shutdown_delay = match given(self.shutdown_delay.as_deref()) {
+            None => Duration::ZERO,
+            Some(text) => duration_ms(text)
+                .and_then(|ms| u64::try_from(ms).ok())
+                .map(Duration::from_millis)
+                .filter(|delay| *delay <= Self::SHUTDOWN_DELAY_MAX)
+                .ok_or_else(|| {
+                    let allowed = "must be a time like 15s, at most 1h";
+                    SettingError::value("SHUTDOWN_DELAY", text, allowed)
+                })?,
+        };
         Ok(ListenConfig {
             host: host.to_owned(),
             port,
             cors_origins: origins.map(origin).collect::<Result<_, _>>()?,
+            shutdown_delay,
             trusted_proxies: proxies.map(network).collect::<Result<_, _>>()?,
         })
     }
@@ -123,6 +149,7 @@ mod tests {
             host: Some(host.to_owned()),
             cors_origins: Some(origins.to_owned()),
             trusted_proxies: None,
+            shutdown_delay: None,
         };
         args.validate().map_err(|error| error.to_string())
     }

@@ -88,7 +88,8 @@ pub(super) async fn ready(call: Call<'_>) -> Result<Response, ApiError> {
     let (unusable, degraded) = (down(true), down(false));
     let names = services.dependencies.iter().map(|d| d.name.to_owned());
     let checks: BTreeMap<_, _> = names.zip(answers).collect();
-    if !unusable {
+    let leaving = services.is_leaving();
+    if !unusable && !leaving {
         let status = if degraded {
             ReadyStatus::Degraded
         } else {
@@ -100,7 +101,11 @@ pub(super) async fn ready(call: Call<'_>) -> Result<Response, ApiError> {
         success: false,
         error: Code::Unavailable.title(),
         code: Code::Unavailable.name(),
-        message: "A dependency does not answer; checks says which.",
+        message: if leaving {
+            "This process is about to stop; send requests to another one."
+        } else {
+            "A dependency does not answer; checks says which."
+        },
         status: "unavailable",
         checks: &checks,
     };
