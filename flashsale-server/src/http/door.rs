@@ -250,3 +250,67 @@ fn network_of(address: IpAddr) -> IpAddr {
         v4 @ IpAddr::V4(_) => v4,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue {
+        Queue {
+            turns: 1,
+            inside: 1,
+            waiting: VecDeque::new(),
+            clock: 0,
+            turn_ms: 60,
+        }
+    }
+
+    fn address(number: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, number])
+    }
+
+    type Answer = oneshot::Receiver<Result<Turn, ApiError>>;
+
+    fn join(queue: &mut Queue, from: u8, name: &str) -> Option<Answer> {
+        let (call, answer) = oneshot::channel();
+        queue.join(address(from), name, call).ok().map(|_| answer)
+    }
+
+    #[test]
+    fn turns_go_round_the_addresses_and_then_round_their_names() {
+        let mut queue = queue();
+        let all = [(1, "a"), (1, "a"), (1, "b"), (1, "a"), (2, "c"), (2, "c")];
+        let _answers: Vec<_> = all.map(|(from, name)| join(&mut queue, from, name)).into();
+        let next = std::iter::from_fn(|| queue.next().map(|one| (one.address, one.name)));
+        let expected = [(1, "a"), (2, "c"), (1, "b"), (2, "c"), (1, "a"), (1, "a")];
+        let expected = expected.map(|(from, name)| (address(from), name.to_owned()));
+        assert_eq!(next.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn one_name_has_so_many_places_per_address_and_in_all() {
+        let mut queue = queue();
+        for (from, taken) in [(1, Door::PAIR_MAX), (2, Door::PAIR_MAX), (3, 0)] {
+            let joined = (0..100).filter_map(|_| join(&mut queue, from, "a"));
+            assert_eq!(joined.count(), taken);
+        }
+        assert!(join(&mut queue, 1, "b").is_some());
+    }
+
+    #[test]
+    fn who_has_the_most_places_makes_room() {
+        let mut queue = queue();
+        let flood: Vec<_> = (0..Door::WAITING_MAX_PER_TURN)
+            .map(|number| join(&mut queue, 1, &number.to_string()).unwrap())
+            .collect();
+        let mut honest = join(&mut queue, 2, "ann").unwrap();
+        assert!(honest.try_recv().is_err(), "it waits");
+        let refused = flood.into_iter().filter_map(|mut one| one.try_recv().ok());
+        let refused: Vec<_> = refused
+            .map(|one| one.unwrap_err().into_response())
+            .collect();
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].status().as_u16(), 429);
+        assert_eq!(queue.waiting.len(), Door::WAITING_MAX_PER_TURN);
+    }
+}
