@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use flashsale_client::Answer;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::support::{Client, ServerProcess, Shop};
+use crate::support::{Client, DEADLINE, ServerProcess, Shop};
 
 const PASSWORD: &str = "correct horse";
 
@@ -90,7 +91,8 @@ async fn a_flood_on_one_name_shuts_nobody_else_out() {
     let shop = Shop::new();
     let server = server(&shop).await;
     let flood = Flood::start(server.address, |_| "mallory".to_owned()).await;
-    flood.told_to_stay_away().await;
+    let told = timeout(DEADLINE, flood.told_to_stay_away()).await;
+    told.expect("a flood is told to stay away");
     for time in 1..=10 {
         let answer = log_in(server.address, "ann").await;
         assert_eq!(answer.status, 200, "time {time}: {answer:?}");
