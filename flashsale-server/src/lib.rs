@@ -33,7 +33,7 @@ pub use dependency::Dependency;
 pub use distributed::{Distributed, DistributedConfig, DistributedInvalid};
 pub use flashsale_core::services::Role;
 pub use http::{ServeError, serve};
-pub use http_config::{HttpConfig, HttpConfigInvalid};
+pub use http_config::{HttpConfig, HttpConfigInvalid, Network, NotANetwork};
 pub use metrics::Metrics;
 pub use operations::Operations;
 pub use services::Services;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flashsale_core::ports::{PasswordHasher, TokenIssuer};
 use flashsale_core::services::{AuthService, EngineServices};
@@ -44,6 +45,8 @@ pub struct Services {
     pub metrics: Metrics,
     /// What `GET /ready` asks.
     pub dependencies: Vec<Dependency>,
+    /// Whether this process is about to stop; see [`leave`](Self::leave).
+    pub leaving: Arc<AtomicBool>,
 }
 
 impl Services {
@@ -54,7 +57,19 @@ impl Services {
             engine,
             auth,
             metrics,
+            leaving: Arc::default(),
         }
+    }
+
+    /// From now on `GET /ready` says no, so that a balancer sends nobody here any more; everything
+    /// else is answered as before.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`leave`](Self::leave) was called.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Those of the embedded engine.

@@ -28,9 +28,16 @@ pub(super) fn hasher(
     password: Option<PasswordConfig>,
 ) -> Result<Arc<BcryptPasswordHasher>, CliError> {
     // Without a password to hash, the cheapest hasher is ready the soonest.
-    let cost = password.map_or(4, |password| password.bcrypt_cost);
+    let PasswordConfig {
+        bcrypt_cost: cost,
+        login_concurrency: concurrency,
+    } = password.unwrap_or(PasswordConfig {
+        bcrypt_cost: 4,
+        login_concurrency: 1,
+    });
     let hasher = BcryptPasswordHasher::new(BcryptConfig {
         cost,
+        concurrency,
         ..BcryptConfig::default()
     });
     hasher

@@ -96,7 +96,11 @@ async fn serve(
         // Whoever cannot read this has closed the output, and may still use the server.
         let _ = print(&text);
     };
-    server.run(listener, listen, shutdown, None, ready).await
+    let shutdown_delay = listen.shutdown_delay;
+    let http = listen.http(password.login_concurrency);
+    server
+        .run(listener, http, shutdown_delay, shutdown, None, ready)
+        .await
 }
 
 /// Listens on the requested port or the next one that is free.

@@ -72,5 +72,9 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
         }
     };
     let ready = || tracing::info!(url, ?role, "serving");
-    server.run(listener, listen, shutdown, startup, ready).await
+    let shutdown_delay = listen.shutdown_delay;
+    let http = listen.http(password.login_concurrency);
+    server
+        .run(listener, http, shutdown_delay, shutdown, startup, ready)
+        .await
 }

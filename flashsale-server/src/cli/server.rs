@@ -73,25 +73,37 @@ impl Server {
     pub(super) async fn run(
         self,
         listener: TcpListener,
-        listen: ListenConfig,
+        http: HttpConfig,
+        shutdown_delay: Duration,
         mut shutdown: Shutdown,
         startup: Option<Startup>,
         ready: impl FnOnce(),
     ) -> Result<(), CliError> {
-        let default = HttpConfig::default();
         let http = HttpConfig {
-            cors_origins: listen.cors_origins,
-            cors_headers: listen.cors_headers,
-            connections_max: default.connections_max.min(sockets_max()),
+            connections_max: http.connections_max.min(sockets_max()),
             service_routes_only: self.background.role == Role::Worker,
-            ..default
+            ..http
         };
         let app = crate::app(Arc::clone(&self.services), &http)
             .map_err(|error| CliError::failed(error.to_string()))?;
         let stop = watch::Sender::new(false);
         let control = self.listen_to_commands(stop.subscribe());
+        let services = Arc::clone(&self.services);
         let requested = async move {
-            let signal = shutdown.requested().await;
+            let mut signal = shutdown.requested().await;
+            services.leave();
+            if !shutdown_delay.is_zero() {
+                let delay_ms = shutdown_delay.as_millis() as u64;
+                tracing::info!(
+                    signal,
+                    delay_ms,
+                    "leaving: not ready any more, still serving"
+                );
+                // Who signals once more does not want to wait.
+                if let Ok(again) = timeout(shutdown_delay, shutdown.requested()).await {
+                    signal = again;
+                }
+            }
             tracing::info!(
                 signal,
                 "stopping: no new requests, finishing those accepted"

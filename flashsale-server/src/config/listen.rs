@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use poem::http::HeaderName;
 
-use super::{SettingError, given};
+use super::{SettingError, duration_ms, given};
+use crate::{HttpConfig, Network};
 
 /// Where the API listens and who may call it from a browser.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +33,24 @@ pub(crate) struct ListenArgs {
         value_name = "HEADERS"
     )]
     cors_headers: Option<String>,
+    /// Proxies whose X-Forwarded-For counts: addresses or networks, separated by commas
+    /// [default: none]
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        hide_env_values = true,
+        value_name = "NETWORKS"
+    )]
+    trusted_proxies: Option<String>,
+
+    /// How long to say no at /ready after a signal before the port is closed [default: 0]
+    #[arg(
+        long,
+        env = "SHUTDOWN_DELAY",
+        hide_env_values = true,
+        value_name = "TIME"
+    )]
+    shutdown_delay: Option<String>,
 }
 
 /// The checked form of [`ListenArgs`].
@@ -43,10 +64,27 @@ pub(crate) struct ListenConfig {
     pub(crate) cors_origins: Vec<String>,
     /// Names of headers.
     pub(crate) cors_headers: Vec<String>,
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// At most an hour.
+    pub(crate) shutdown_delay: Duration,
+}
+
+impl ListenConfig {
+    /// How requests are taken, with this many logins at a time.
+    pub(crate) fn http(self, login_concurrency: usize) -> HttpConfig {
+        HttpConfig {
+            cors_origins: self.cors_origins,
+            cors_headers: self.cors_headers,
+            trusted_proxies: self.trusted_proxies,
+            login_concurrency,
+            ..HttpConfig::default()
+        }
+    }
 }
 
 impl ListenArgs {
     const PORT_DEFAULT: u16 = 3001;
+    const SHUTDOWN_DELAY_MAX: Duration = Duration::from_secs(3_600);
     const HOST_DEFAULT: &str = "127.0.0.1";
 
     /// Checks each setting by itself; whether the address can be had shows when it is bound.
@@ -64,20 +102,39 @@ impl ListenArgs {
             let allowed = "must be an IP address or a host name, without scheme or port";
             return Err(SettingError::value("HOST", host, allowed));
         }
+        let network = |text: &str| {
+            text.parse().map_err(|_| {
+                let allowed = "each proxy must be an IP address or a network like 10.0.0.0/8";
+                SettingError::value("TRUSTED_PROXIES", text, allowed)
+            })
+        };
+        let shutdown_delay = match given(self.shutdown_delay.as_deref()) {
+            None => Duration::ZERO,
+            Some(text) => duration_ms(text)
+                .and_then(|ms| u64::try_from(ms).ok())
+                .map(Duration::from_millis)
+                .filter(|delay| *delay <= Self::SHUTDOWN_DELAY_MAX)
+                .ok_or_else(|| {
+                    let allowed = "must be a time like 15s, at most 1h";
+                    SettingError::value("SHUTDOWN_DELAY", text, allowed)
+                })?,
+        };
         Ok(ListenConfig {
             host: host.to_owned(),
             port,
             cors_origins: list(self.cors_origins.as_deref(), origin)?,
             cors_headers: list(self.cors_headers.as_deref(), header)?,
+            trusted_proxies: list(self.trusted_proxies.as_deref(), network)?,
+            shutdown_delay,
         })
     }
 }
 
 /// What stands between the commas, without blanks around it, each checked.
-fn list(
+fn list<T>(
     text: Option<&str>,
-    check: impl Fn(&str) -> Result<String, SettingError>,
-) -> Result<Vec<String>, SettingError> {
+    check: impl Fn(&str) -> Result<T, SettingError>,
+) -> Result<Vec<T>, SettingError> {
     let items = given(text).unwrap_or_default().split(',').map(str::trim);
     items.filter(|item| !item.is_empty()).map(check).collect()
 }
@@ -123,6 +180,8 @@ mod tests {
             host: Some(host.to_owned()),
             cors_origins: Some(origins.to_owned()),
             cors_headers: None,
+            trusted_proxies: None,
+            shutdown_delay: None,
         };
         args.validate().map_err(|error| error.to_string())
     }

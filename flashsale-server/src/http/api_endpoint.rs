@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Endpoint, Request, Response};
 
-use crate::http_config::HttpConfig;
+use crate::http_config::{HttpConfig, Network};
 use crate::metrics::RequestRecord;
 use crate::services::Services;
 
@@ -15,9 +15,10 @@ use super::api_error::{ApiError, Cause, Code};
 use super::bearer::authenticate;
 use super::body::{self, BodyLimits};
 use super::cors::Cors;
+use super::door::Door;
 use super::readiness::Readiness;
 use super::request_id::{RequestIds, X_REQUEST_ID};
-use super::route::{Access, Call};
+use super::route::{Access, Call, Entrance};
 use super::router::{Matched, Router};
 
 /// The outermost endpoint: see [`http`](super).
@@ -27,6 +28,8 @@ pub(crate) struct ApiEndpoint {
     cors: Option<Cors>,
     request_ids: RequestIds,
     readiness: Readiness,
+    door: Door,
+    trusted_proxies: Vec<Network>,
     service_routes_only: bool,
 }
 
@@ -44,6 +47,8 @@ impl ApiEndpoint {
             cors: Cors::new(&config.cors_origins, &config.cors_headers),
             request_ids: RequestIds::new(),
             readiness,
+            door: Door::new(config),
+            trusted_proxies: config.trusted_proxies.clone(),
             service_routes_only: config.service_routes_only,
         }
     }
@@ -71,6 +76,11 @@ impl ApiEndpoint {
         let call = Call {
             services: &self.services,
             readiness: &self.readiness,
+            entrance: Entrance {
+                door: &self.door,
+                peer: request.remote_addr(),
+                trusted_proxies: &self.trusted_proxies,
+            },
             headers,
             body,
             id,

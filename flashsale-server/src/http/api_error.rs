@@ -86,6 +86,8 @@ codes! {
     PayloadTooLarge = 413 "PAYLOAD_TOO_LARGE", "Request body too large", "The request body is longer than this server takes.";
     /// The body is not JSON by its own account.
     UnsupportedMediaType = 415 "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "Send the body as JSON with 'Content-Type: application/json'.";
+    /// A flood.
+    RateLimited = 429 "RATE_LIMITED", "Too many requests", "You ask too often; try again after the seconds in Retry-After.";
     /// Our fault.
     Internal = 500 "INTERNAL", "Internal error", "Something went wrong on our side; it is logged under the x-request-id of this answer.";
     /// Too many wait for the same thing.
@@ -98,7 +100,7 @@ impl Code {
     /// How long to wait before the same request may succeed.
     pub(crate) const fn retry_after(self) -> Option<&'static str> {
         match self {
-            Self::Busy | Self::Unavailable => Some("1"),
+            Self::Busy | Self::Unavailable | Self::RateLimited => Some("1"),
             _ => None,
         }
     }
@@ -110,6 +112,7 @@ pub(crate) struct ApiError {
     code: Code,
     message: Option<Cow<'static, str>>,
     allow: Option<&'static str>,
+    after: Option<u64>,
     cause: Option<PortError>,
 }
 
@@ -158,6 +161,14 @@ impl ApiError {
         }
     }
 
+    /// The same failure, with a time in seconds after which to ask again.
+    pub(crate) fn after(self, seconds: u64) -> Self {
+        Self {
+            after: Some(seconds),
+            ..self
+        }
+    }
+
     /// The failure as a response.
     pub(crate) fn into_response(self) -> Response {
         let body = match &self.message {
@@ -175,8 +186,10 @@ impl ApiError {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or_default();
         let mut response = json_response(status, body);
         let headers = response.headers_mut();
-        if let Some(seconds) = self.code.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        let after = self.after.map(HeaderValue::from);
+        let after = after.or_else(|| self.code.retry_after().map(HeaderValue::from_static));
+        if let Some(after) = after {
+            headers.insert(header::RETRY_AFTER, after);
         }
         if self.code.status() == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -197,6 +210,7 @@ impl From<Code> for ApiError {
             code,
             message: None,
             allow: None,
+            after: None,
             cause: None,
         }
     }

@@ -102,6 +102,7 @@ struct LoginData {
 /// `POST /api/auth/register`.
 pub(super) async fn register(call: Call<'_>) -> Result<Response, ApiError> {
     let request: RegisterRequest = body::json(call.headers, &call.body)?;
+    let _turn = call.turn(&request.username).await?;
     let registration = Registration {
         username: request.username,
         email: request.email,
@@ -145,6 +146,7 @@ pub(super) async fn login(call: Call<'_>) -> Result<Response, ApiError> {
     if password.is_empty() {
         return Err(ApiError::invalid("password must not be empty."));
     }
+    let _turn = call.turn(&username).await?;
     let outcome = call.services.auth.login(&username, &password).await;
     match outcome.map_err(|error| ApiError::from(error).or_busy())? {
         LoginOutcome::LoggedIn(login) => {

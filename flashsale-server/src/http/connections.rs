@@ -61,6 +61,7 @@ where
         full: false,
     };
     Server::new_with_acceptor(limiter)
+        .http2_max_concurrent_streams(config.streams_max)
         .run_with_graceful_shutdown(app, shutdown, Some(grace))
         .await?;
     Ok(())

@@ -6,13 +6,17 @@ use flashsale_core::ports::Claims;
 use futures_util::future::BoxFuture;
 use poem::Response;
 use poem::http::{HeaderMap, Method};
+use poem::web::RemoteAddr;
 use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use serde_json::Value;
 
+use crate::http_config::Network;
 use crate::services::Services;
 
 use super::api_error::{ApiError, Code};
+use super::client_address::client_address;
+use super::door::{Door, Turn};
 use super::readiness::Readiness;
 
 /// One route of the contract: a row of [`ROUTES`](super::routes::ROUTES).
@@ -93,6 +97,7 @@ pub(super) type Handler = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Response,
 pub(super) struct Call<'a> {
     pub(super) services: &'a Services,
     pub(super) readiness: &'a Readiness,
+    pub(super) entrance: Entrance<'a>,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Bytes,
     /// What stands in the path for the id, and the name of that.
@@ -101,7 +106,25 @@ pub(super) struct Call<'a> {
     pub(super) user: Option<Claims>,
 }
 
+/// Where passwords are worked on, and who stands there.
+pub(super) struct Entrance<'a> {
+    pub(super) door: &'a Door,
+    pub(super) peer: &'a RemoteAddr,
+    pub(super) trusted_proxies: &'a [Network],
+}
+
 impl Call<'_> {
+    /// Waits for a turn at the passwords, for this user name.
+    pub(super) async fn turn(&self, username: &str) -> Result<Turn, ApiError> {
+        let Entrance {
+            door,
+            peer,
+            trusted_proxies,
+        } = self.entrance;
+        let address = client_address(peer, self.headers, trusted_proxies);
+        door.turn(address, username).await
+    }
+
     /// Who asks.
     pub(super) fn user(&self) -> Result<&UserId, ApiError> {
         let claims = self.user.as_ref().ok_or(Code::Unauthorized)?;

@@ -40,6 +40,7 @@ pub(super) static ROUTES: [Route; 10] = [
         refusals: &[
             Code::UsernameTaken,
             Code::EmailTaken,
+            Code::RateLimited,
             Code::Busy,
             Code::Unavailable,
         ],
@@ -68,7 +69,12 @@ pub(super) static ROUTES: [Route; 10] = [
                 }})
             }),
         ),
-        refusals: &[Code::InvalidCredentials, Code::Busy, Code::Unavailable],
+        refusals: &[
+            Code::InvalidCredentials,
+            Code::RateLimited,
+            Code::Busy,
+            Code::Unavailable,
+        ],
     },
     Route {
         method: Method::GET,

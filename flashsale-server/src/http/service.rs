@@ -75,7 +75,8 @@ pub(super) async fn ready(call: Call<'_>) -> Result<Response, ApiError> {
     let named = answers.iter();
     let named = named.map(|(dependency, check)| (dependency.name.to_owned(), *check));
     let checks: BTreeMap<_, _> = named.collect();
-    if !unusable {
+    let leaving = call.services.is_leaving();
+    if !unusable && !leaving {
         let status = if degraded {
             ReadyStatus::Degraded
         } else {
@@ -87,7 +88,11 @@ pub(super) async fn ready(call: Call<'_>) -> Result<Response, ApiError> {
         success: false,
         error: Code::Unavailable.title(),
         code: Code::Unavailable.name(),
-        message: "A dependency does not answer; checks says which.",
+        message: if leaving {
+            "This process is about to stop; send requests to another one."
+        } else {
+            "A dependency does not answer; checks says which."
+        },
         status: "unavailable",
         checks: &checks,
     };

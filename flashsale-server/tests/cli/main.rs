@@ -6,6 +6,7 @@ mod audits;
 mod commands;
 mod control;
 mod demo;
+mod door;
 mod serving;
 mod settings;
 #[path = "../support/mod.rs"]

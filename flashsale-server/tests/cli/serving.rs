@@ -115,6 +115,38 @@ async fn a_request_that_was_accepted_is_answered_before_the_server_leaves() {
 }
 
 #[tokio::test]
+async fn a_server_that_leaves_says_so_before_it_closes_the_port() {
+    let shop = Shop::new();
+    let mut command = shop.serve_command();
+    let mut server = ServerProcess::start(command.env("SHUTDOWN_DELAY", "1h"));
+    let mut client = Client::connect(server.address).await.unwrap();
+    assert_eq!(client.get("/ready", "").await.unwrap().status, 200);
+
+    server.signal(Signal::TERM);
+    server.wait_for_log("leaving");
+    let mut newcomer = Client::connect(server.address).await.unwrap();
+    let ready = newcomer.get("/ready", "").await.unwrap();
+    assert_eq!((ready.status, ready.code()), (503, "UNAVAILABLE"));
+    assert_eq!(newcomer.get("/health", "").await.unwrap().status, 200);
+
+    // Who signals once more does not want to wait.
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_for_end().code(), Some(0));
+    assert!(Client::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_port_is_closed_when_the_time_is_over() {
+    let shop = Shop::new();
+    let mut command = shop.serve_command();
+    let mut server = ServerProcess::start(command.env("SHUTDOWN_DELAY", "1s"));
+    server.signal(Signal::TERM);
+    server.wait_for_log("leaving");
+    server.wait_for_log("stopping");
+    assert_eq!(server.wait_for_end().code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_server() {
     let shop = Shop::new();
     let mut server = shop.serve();

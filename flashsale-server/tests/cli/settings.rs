@@ -37,6 +37,10 @@ fn each_setting_is_named_with_its_value_and_what_is_allowed() {
         ("CORS_HEADERS", "x-ok,two words", "x-shop-version"),
         ("BCRYPT_COST", "3", "from 4 to 16"),
         ("BCRYPT_COST", "17", "from 4 to 16"),
+        ("LOGIN_CONCURRENCY", "0", "from 1 to 64"),
+        ("LOGIN_CONCURRENCY", "65", "from 1 to 64"),
+        ("SHUTDOWN_DELAY", "2h", "at most 1h"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33", "10.0.0.0/8"),
         ("LOG_FORMAT", "xml", "text or json"),
         ("RUST_LOG", "a=b=c", "info"),
         ("ROLE", "cashier", "worker"),
@@ -116,6 +120,9 @@ fn help_shows_flags_and_variables_but_no_values() {
         "LOG_FORMAT",
         "RUST_LOG",
         "BCRYPT_COST",
+        "LOGIN_CONCURRENCY",
+        "TRUSTED_PROXIES",
+        "SHUTDOWN_DELAY",
     ] {
         assert!(
             help.contains(&format!("[env: {setting}]")),

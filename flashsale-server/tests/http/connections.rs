@@ -94,6 +94,41 @@ async fn a_connection_serves_many_requests() {
 }
 
 #[tokio::test]
+async fn a_connection_of_http_2_is_told_how_many_requests_it_may_have_at_a_time() {
+    for (streams_max, config) in [
+        (100, HttpConfig::default()),
+        (
+            7,
+            HttpConfig {
+                streams_max: 7,
+                ..HttpConfig::default()
+            },
+        ),
+    ] {
+        let server = shop_with(config).await;
+        let mut stream = server.connect().await;
+        let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .unwrap();
+        stream.write_all(&empty_settings).await.unwrap();
+        // RFC 9113, section 6.5: the server's first frame has its settings, six bytes each.
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(head[3], 4, "a frame of settings");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut settings = vec![0; length as usize];
+        stream.read_exact(&mut settings).await.unwrap();
+        let said = settings.chunks(6).find(|one| one[..2] == [0, 3]);
+        let said = said.map(|one| u32::from_be_bytes(one[2..].try_into().unwrap()));
+        assert_eq!(said, Some(streams_max));
+        drop(stream);
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_connection_without_a_request_is_cut() {
     let server = shop_with(impatient()).await;
     let mut silent = server.connect().await;
