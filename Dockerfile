@@ -2,15 +2,19 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# librdkafka and SQLite are built from source with what the image has (gcc, make). The caches keep
-# what was built for the next time.
+# librdkafka and SQLite are built from source with what the image has (gcc, make, OpenSSL's headers).
+# The caches keep what was built for the next time.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release --package flashsale-server \
+    cargo build --locked --release --package flashsale-server --features tls \
     && install --strip target/release/flashsale-server /usr/local/bin/
 
 FROM debian:bookworm-slim
-RUN useradd --system --uid 10001 --no-create-home flashsale \
+# OpenSSL, for Kafka, and the roots that are trusted unless a setting names others.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates libssl3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home flashsale \
     && install --directory --owner flashsale /data
 COPY --from=build /usr/local/bin/flashsale-server /usr/local/bin/
 USER 10001

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::Server;
 use crate::home::Home;
 use crate::port::Port;
 use crate::program::{find, run};
+use crate::{Authority, Server};
 
 /// An Apache Kafka of one node, broker and controller (KRaft), tuned to come back quickly. It makes
 /// no topic by itself.
@@ -21,6 +21,8 @@ pub struct Kafka {
     _controller: Port,
     /// One for each proxy before it.
     doors: Vec<Port>,
+    /// If it encrypts: for those who show a certificate if they have to, and for those who log in.
+    encrypted: Option<[Port; 2]>,
 }
 
 /// The shortest session that it grants to the members of a group, unless it is told otherwise.
@@ -50,9 +52,72 @@ impl Kafka {
     /// default.
     pub fn with_long_sessions() -> Self {
         let home = Home::fresh("kafka", ENDING);
-        let mut kafka = Self::new(home, [Port::free(), Port::free()], Vec::new(), 6_000);
+        let mut kafka = Self::new(home, [Port::free(), Port::free()], Vec::new(), 6_000, "");
         kafka.start_now();
         kafka
+    }
+
+    /// Starts one that also encrypts, on two further ports: on that of
+    /// [`encrypted_brokers`](Self::encrypted_brokers), if `known_only`, clients have to show a
+    /// certificate; on that of [`login_brokers`](Self::login_brokers) they log in by SASL (PLAIN or
+    /// SCRAM-SHA-256) as `shop` with the password [`PASSWORD`](Self::PASSWORD). Its certificate is for
+    /// `localhost` only.
+    pub fn with_tls(authority: &Authority, known_only: bool) -> Self {
+        let ports = [Port::free(), Port::free()];
+        let [ssl, sasl] = [ports[0].number(), ports[1].number()];
+        let [root, certificate, key] = authority.certify(&["DNS:localhost"]).files();
+        let home = Home::fresh("kafka", ENDING);
+        let both = home.folder().join("server.pem");
+        let read = |file: &str| fs::read_to_string(file).expect("it was made");
+        fs::write(&both, read(&key) + &read(&certificate)).expect("a file");
+        let (both, password) = (both.display(), Self::PASSWORD);
+        let wants = if known_only { "required" } else { "none" };
+        let module = "org.apache.kafka.common.security";
+        let further = format!(
+            "listeners=,SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{sasl}
+advertised.listeners=,SSL://localhost:{ssl},SASL_SSL://localhost:{sasl}
+listener.security.protocol.map=,SSL:SSL,SASL_SSL:SASL_SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={both}
+ssl.truststore.type=PEM
+ssl.truststore.location={root}
+listener.name.ssl.ssl.client.auth={wants}
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+listener.name.sasl_ssl.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_shop=\"{password}\";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={module}.scram.ScramLoginModule required;
+"
+        );
+        let mut kafka = Self::new(
+            home,
+            [Port::free(), Port::free()],
+            Vec::new(),
+            SESSION_MIN_MS,
+            &further,
+        );
+        kafka.encrypted = Some(ports);
+        kafka.start_now();
+        kafka
+    }
+
+    /// The password of `shop`.
+    pub const PASSWORD: &str = "open-sesame";
+
+    /// `localhost:PORT`, where it encrypts.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn encrypted_brokers(&self) -> String {
+        let [port, _] = self.encrypted.as_ref().expect("it encrypts");
+        format!("localhost:{}", port.number())
+    }
+
+    /// `localhost:PORT`, where it encrypts and clients have to log in.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn login_brokers(&self) -> String {
+        let [_, port] = self.encrypted.as_ref().expect("it encrypts");
+        format!("localhost:{}", port.number())
     }
 
     /// One that has its port and is not running yet; [`start_now`](Server::start_now) starts it.
@@ -63,6 +128,7 @@ impl Kafka {
             [Port::free(), Port::free()],
             Vec::new(),
             SESSION_MIN_MS,
+            "",
         )
     }
 
@@ -73,7 +139,7 @@ impl Kafka {
         let home = Home::fresh("kafka", ENDING);
         let doors = proxies.iter().map(|proxy| (Port::free(), *proxy));
         let ports = [Port::free(), Port::free()];
-        Self::new(home, ports, doors.collect(), SESSION_MIN_MS)
+        Self::new(home, ports, doors.collect(), SESSION_MIN_MS, "")
     }
 
     /// One for a developer, not running yet: on the first free port from `port` on, with data that
@@ -82,7 +148,7 @@ impl Kafka {
         let port = Port::free_from(port);
         let controller = Port::free_from(port.number() + 1);
         let home = Home::lasting(folder, ENDING);
-        Self::new(home, [port, controller], Vec::new(), SESSION_MIN_MS)
+        Self::new(home, [port, controller], Vec::new(), SESSION_MIN_MS, "")
     }
 
     fn new(
@@ -90,6 +156,7 @@ impl Kafka {
         [port, controller]: [Port; 2],
         doors: Vec<(Port, u16)>,
         session_min_ms: u32,
+        further: &str,
     ) -> Self {
         let properties = home.folder().join("server.properties");
         let ways = doors.iter().map(|(port, proxy)| (port.number(), *proxy));
@@ -98,11 +165,12 @@ impl Kafka {
             .chain(ways)
             .collect();
         let settings = settings(home.folder(), &ways, controller.number(), session_min_ms);
-        fs::write(&properties, settings).expect("a file");
+        fs::write(&properties, with_further(&settings, further)).expect("a file");
         let properties = properties.display().to_string();
         let meta = home.folder().join("data/meta.properties");
         if !meta.exists() {
             let id = fresh_id();
+            let user = format!("SCRAM-SHA-256=[name=shop,password={}]", Self::PASSWORD);
             let format = [
                 "kafka.tools.StorageTool",
                 "format",
@@ -111,6 +179,8 @@ impl Kafka {
                 &id,
                 "-c",
                 &properties,
+                "--add-scram",
+                &user,
             ];
             run(&find("java"), java(&format));
         }
@@ -123,6 +193,7 @@ impl Kafka {
             server: Server::new("Kafka", (home, port), command, ready),
             _controller: controller,
             doors: doors.into_iter().map(|(port, _)| port).collect(),
+            encrypted: None,
         }
     }
 
@@ -248,4 +319,18 @@ group.consumer.min.heartbeat.interval.ms=300
 group.consumer.heartbeat.interval.ms=500
 "
     )
+}
+
+/// Settings and further ones; a value that begins with a comma continues the one that is there.
+fn with_further(settings: &str, further: &str) -> String {
+    let mut lines: Vec<_> = settings.lines().map(str::to_owned).collect();
+    for line in further.lines() {
+        let (name, value) = line.split_once('=').expect("it is a setting");
+        let begins = format!("{name}=");
+        match lines.iter_mut().find(|line| line.starts_with(&begins)) {
+            Some(there) if value.starts_with(',') => there.push_str(value),
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines.join("\n") + "\n"
 }

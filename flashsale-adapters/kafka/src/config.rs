@@ -172,6 +172,11 @@ impl KafkaConfig {
         if let Some((name, _)) = self.properties.iter().find(|(name, _)| is_ours(name)) {
             return Err(wrong(name, "is not free: this adapter's promises need it"));
         }
+        let encrypts = |(name, value): &&(String, String)| needs_encryption(name, value);
+        let encrypting = self.properties.iter().find(encrypts);
+        if let Some((name, _)) = encrypting.filter(|_| !cfg!(feature = "tls")) {
+            return Err(wrong(name, "needs a build with the feature `tls`"));
+        }
         let consumer = self.consumer("group", "instance", self.session_asked_ms());
         for client in [self.producer(), consumer] {
             match client.create_native_config() {
@@ -334,6 +339,16 @@ fn is_ours(property: &str) -> bool {
         "transactional.id",
     ];
     OURS.contains(&property)
+}
+
+/// Whether a property needs what only a build with OpenSSL has.
+fn needs_encryption(name: &str, value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    match name {
+        "security.protocol" => value.ends_with("ssl"),
+        "sasl.mechanism" | "sasl.mechanisms" => value.starts_with("scram"),
+        _ => name.starts_with("ssl."),
+    }
 }
 
 /// The longest name of a group.

@@ -67,3 +67,24 @@ pub(crate) fn refusal(code: Code, topic: &str) -> Option<Fault> {
     };
     Some(Fault::misconfigured(line))
 }
+
+/// What to do about a connection that cannot be encrypted, if that is what the client says, like
+/// `ssl://HOST:PORT/bootstrap: SSL handshake failed: error:0A000086:SSL routines::…`. The code of such
+/// an error may be that of a broker that went away, and a broker that goes away in the middle of it
+/// is none.
+pub(crate) fn not_encrypted(reason: &str) -> Option<Fault> {
+    let (_, said) = reason.split_once("SSL routines:")?;
+    let remedy = if said.contains(" alert ") {
+        "the brokers want a certificate of a CA that they trust, in ssl.certificate.location and \
+         ssl.key.location"
+    } else if said.contains("certificate verify failed") {
+        "correct ssl.ca.location, or the names of the brokers"
+    } else {
+        return None;
+    };
+    let what = said.trim_start_matches(':').split([':', '(']);
+    let what = what.map(str::trim).next().unwrap_or_default();
+    let broker = reason.split('/').nth(2).unwrap_or_default();
+    let line = format!("no encrypted connection to Kafka at {broker} ({what}): {remedy}");
+    Some(Fault::misconfigured(line))
+}

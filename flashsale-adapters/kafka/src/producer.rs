@@ -21,7 +21,7 @@ use tokio::time::{timeout, timeout_at};
 use crate::circuit::{Admission, Circuit};
 use crate::client_log::log;
 use crate::config::{ConfigError, KafkaConfig, PartitionBy};
-use crate::error::refusal;
+use crate::error::{not_encrypted, refusal};
 use crate::health::{Client, Health};
 use crate::partitions::Partitions;
 use crate::producer_batch::{Deliveries, ProducerBatch, Ticket};
@@ -375,8 +375,11 @@ impl ClientContext for Callbacks {
         log(level, facility, message);
     }
 
-    fn error(&self, error: KafkaError, _: &str) {
-        self.heed(&error);
+    fn error(&self, error: KafkaError, reason: &str) {
+        match not_encrypted(reason) {
+            Some(why) => self.health.refused(Client::Producer, why),
+            None => self.heed(&error),
+        }
     }
 }
 

@@ -33,6 +33,11 @@ fn kafka(queue: &QueueConfig) -> KafkaConfig {
     KafkaConfig {
         topic: queue.topic.clone(),
         partition_by: queue.partition_by,
+        properties: queue
+            .properties
+            .iter()
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .collect(),
         ..KafkaConfig::new(&queue.brokers)
     }
 }
@@ -41,6 +46,9 @@ fn queue_setting(error: flashsale_kafka::ConfigError) -> CliError {
     match error {
         error @ flashsale_kafka::ConfigError::Topic { .. } => {
             setting("KAFKA_TOPIC_FLASH_SALE_ATTEMPTS", &error)
+        }
+        error @ flashsale_kafka::ConfigError::Property { .. } => {
+            setting("KAFKA_PROPERTIES", &error)
         }
         error => setting("KAFKA_BROKERS", &error),
     }

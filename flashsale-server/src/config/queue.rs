@@ -1,7 +1,7 @@
 use flashsale_core::services::{AcceptAfter, OnPublishFailure};
 use flashsale_kafka::PartitionBy;
 
-use super::{SettingError, given};
+use super::{Secret, SettingError, given};
 
 /// The attempt queue of the distributed engine.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,6 +32,18 @@ pub(crate) struct QueueArgs {
         value_name = "GROUP"
     )]
     kafka_consumer_group: Option<String>,
+
+    /// Further properties of librdkafka, for connections that are encrypted or need a login, and the
+    /// like: NAME=VALUE, one a line or several separated by semicolons; a semicolon in a value is
+    /// written twice
+    #[arg(
+        long,
+        env = "KAFKA_PROPERTIES",
+        hide_env_values = true,
+        value_name = "PROPERTIES",
+        value_parser = secret
+    )]
+    kafka_properties: Option<Secret>,
 
     /// What decides an attempt's partition: `batch` (attempts that come together stay together, which
     /// costs Kafka much less) or `user` (the message's key, for other readers of the topic that rely
@@ -66,6 +78,10 @@ pub(crate) struct QueueArgs {
     on_publish_failure: Option<String>,
 }
 
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
 /// The checked form of [`QueueArgs`]. Whether the brokers can be used is checked by the adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct QueueConfig {
@@ -75,6 +91,8 @@ pub(crate) struct QueueConfig {
     pub(crate) topic: String,
     /// The group of the workers.
     pub(crate) group: String,
+    /// Further properties; their values may be secrets.
+    pub(crate) properties: Vec<(String, Secret)>,
     /// What decides the partition of an attempt.
     pub(crate) partition_by: PartitionBy,
     /// When an attempt is answered.
@@ -153,6 +171,7 @@ impl QueueArgs {
             brokers: brokers.to_owned(),
             topic: text(&self.kafka_topic, Self::TOPIC_DEFAULT),
             group,
+            properties: self.properties()?,
             partition_by,
             accept_after,
             on_publish_failure,
@@ -160,15 +179,40 @@ impl QueueArgs {
     }
 }
 
+impl QueueArgs {
+    fn properties(&self) -> Result<Vec<(String, Secret)>, SettingError> {
+        /// No setting has it.
+        const SEMICOLON: &str = "\0";
+        let text = self.kafka_properties.as_ref().map_or("", Secret::reveal);
+        let text = text.replace(";;", SEMICOLON);
+        let lines = text.split([';', '\n']).map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty()).enumerate();
+        let property = |(number, line): (usize, &str)| {
+            let (name, value) = line.split_once('=').ok_or_else(|| SettingError::Secret {
+                setting: "KAFKA_PROPERTIES",
+                problem: format!(
+                    "must be like security.protocol=SSL;ssl.ca.location=/etc/ca.pem, with a \
+                     semicolon in a value written twice; its property {} has no =",
+                    number + 1
+                ),
+            })?;
+            let value = value.trim().replace(SEMICOLON, ";");
+            Ok((name.trim().to_owned(), Secret::new(value)))
+        };
+        lines.map(property).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{PartitionBy, QueueArgs};
+    use super::{PartitionBy, QueueArgs, Secret};
 
     fn args(partition_by: Option<&str>) -> QueueArgs {
         QueueArgs {
             kafka_brokers: Some("127.0.0.1:9092".to_owned()),
             kafka_topic: None,
             kafka_consumer_group: None,
+            kafka_properties: None,
             kafka_partition_by: partition_by.map(str::to_owned),
             accept_after: None,
             on_publish_failure: None,
@@ -185,5 +229,35 @@ mod tests {
             let checked = args(given).validate();
             assert_eq!(checked.expect("valid").partition_by, expected);
         }
+    }
+
+    fn properties(text: &str) -> Result<Vec<(String, String)>, String> {
+        let args = QueueArgs {
+            kafka_properties: Some(Secret::new(text)),
+            ..args(None)
+        };
+        let checked = args.validate().map_err(|error| error.to_string())?;
+        let shown = format!("{checked:?} {args:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let revealed = |(name, value): (String, Secret)| (name, value.reveal().to_owned());
+        Ok(checked.properties.into_iter().map(revealed).collect())
+    }
+
+    #[test]
+    fn properties_are_names_with_values() {
+        let given = "security.protocol = SASL_SSL; sasl.password=hunter2;;=\n\nssl.ca.location=/ca";
+        let expected = [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.password", "hunter2;="),
+            ("ssl.ca.location", "/ca"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(properties(given).expect("valid"), expected);
+        assert_eq!(properties(" ").expect("valid"), []);
+        let error = properties("a=b;hunter2").expect_err("no name");
+        assert!(
+            error.contains("property 2 has no =") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }

@@ -6,6 +6,7 @@ mod audits;
 mod changes;
 mod clients;
 mod crowd;
+mod encryption;
 mod faults;
 mod losses;
 mod mixed;

@@ -25,7 +25,7 @@ fn complaint(mut command: Command) -> (String, Option<i32>) {
     (error["error: ".len()..].to_owned(), status.code())
 }
 
-fn ensure_stops(command: Command, setting: &str, remedy: &str) {
+pub(crate) fn ensure_stops(command: Command, setting: &str, remedy: &str) {
     let (complaint, code) = complaint(command);
     assert!(complaint.starts_with(setting), "{setting}: {complaint}");
     assert!(complaint.contains(remedy), "{remedy}: {complaint}");
@@ -46,6 +46,13 @@ fn settings_that_cannot_be_used() {
         ("REDIS_URL", "", "redis://"),
         ("KAFKA_BROKERS", "localhost", "127.0.0.1:9092"),
         ("KAFKA_BROKERS", "", "127.0.0.1:9092"),
+        ("KAFKA_PROPERTIES", "hunter2", "has no ="),
+        (
+            "KAFKA_PROPERTIES",
+            "acks=1;sasl.password=hunter2",
+            "is not free",
+        ),
+        ("KAFKA_PROPERTIES", "compresion.type=lz4", "compresion.type"),
         ("KAFKA_PARTITION_BY", "sale", "batch or user"),
         ("ACCEPT_AFTER", "never", "logged or reserved"),
         ("KAFKA_CONSUMER_GROUP", "the workers", "1 to 249 characters"),
