@@ -46,7 +46,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run API and worker in one process (the default)
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Serve a throw-away shop with a product, an open sale and two users, and show how to use it
     Demo(demo::DemoArgs),
     /// Create the database or bring it up to date, and exit
@@ -92,7 +92,8 @@ pub fn run_command_line() -> ExitCode {
             return CliError::failed(format!("the system gives no threads: {error}")).report();
         }
     };
-    let command = cli.command.unwrap_or(Command::Serve(cli.serve));
+    let serve = || Command::Serve(Box::new(cli.serve));
+    let command = cli.command.unwrap_or_else(serve);
     let done = runtime.block_on(execute(command));
     // Whatever still runs on other threads was either answered for or has nobody waiting for it.
     runtime.shutdown_timeout(Duration::from_millis(500));
@@ -104,7 +105,7 @@ pub fn run_command_line() -> ExitCode {
 
 async fn execute(command: Command) -> Result<ExitCode, CliError> {
     match command {
-        Command::Serve(args) => serve::run(args).await?,
+        Command::Serve(args) => serve::run(*args).await?,
         Command::Demo(args) => demo::run(args).await?,
         Command::Migrate(args) => migrate::run(args).await?,
         Command::Sale(command) => sale::run(command).await?,

@@ -168,7 +168,7 @@ impl DerefMut for Postgres {
 
 const SETTINGS: [&str; 10] = [
     "-c",
-    "listen_addresses=127.0.0.1",
+    "listen_addresses=127.0.0.1,::1",
     "-c",
     "unix_socket_directories=",
     "-c",

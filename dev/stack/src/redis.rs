@@ -188,9 +188,11 @@ impl DerefMut for Redis {
     }
 }
 
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "--bind",
     "127.0.0.1",
+    // Where there is IPv6.
+    "-::1",
     "--save",
     "",
     "--appendonly",

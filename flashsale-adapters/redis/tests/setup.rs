@@ -178,3 +178,29 @@ fn a_wrong_address_is_refused_without_a_server() {
         );
     }
 }
+
+#[tokio::test]
+async fn addresses_of_ipv6_and_encoded_passwords_work() {
+    let redis = Redis::start();
+    let user = [
+        "acl",
+        "setuser",
+        "shop",
+        "on",
+        ">a#b/c@d,e?f",
+        "~*",
+        "&*",
+        "+@all",
+    ];
+    redis.cli(&user);
+    let mut hosts = vec!["127.0.0.1"];
+    // Where there is IPv6.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        hosts.push("[::1]");
+    }
+    for host in hosts {
+        let port = redis.port();
+        let url = format!("redis://shop:a%23b%2Fc%40d%2Ce%3Ff@{host}:{port}");
+        store(url).check().await.unwrap();
+    }
+}

@@ -210,6 +210,8 @@ mod tests {
                 host: None,
                 cors_origins: None,
                 cors_headers: Some(headers.to_owned()),
+                trusted_proxies: None,
+                shutdown_delay: None,
             };
             args.validate().map(|config| config.cors_headers)
         };

@@ -1,6 +1,7 @@
 //! The adapters on a real PostgreSQL.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod arbiter;
 mod conformance;
 mod encryption;
